@@ -10,12 +10,12 @@ const FILES: [&str; 3] =
     ["account/v1/account.proto", "order/v1/catalog.proto", "order/v1/order.proto"];
 
 /// Where the committed code lies.
-pub fn committed() -> PathBuf {
+pub(crate) fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gen")
 }
 
 /// Writes the generated modules and the descriptor set for reflection into `folder`.
-pub fn into(folder: &Path) -> Result<(), Error> {
+pub(crate) fn into(folder: &Path) -> Result<(), Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let descriptors: FileDescriptorSet = protox::compile(FILES.map(|f| root.join(f)), [root])?;
     tonic_prost_build::configure()
