@@ -1,1 +1,24 @@
-//! Not yet written.
+//! Connections owned by batching workers.
+//!
+//! A request handler never touches a connection: it hands a job to a [`lane`], whose worker owns one long-lived
+//! [`Session`] and runs whatever is waiting as one batch, in one transaction. Two reasons:
+//!
+//! - *Speed.* A batch shares the round trips and the fsync. While one batch is on its way the next one gathers, so
+//!   batches grow with load and an idle system adds no delay.
+//! - *Safety.* A handler is dropped when its caller leaves. A transaction dropped midway poisons a pooled connection;
+//!   a worker is never dropped, and work once begun is finished.
+//!
+//! This crate knows no table. It promises: a transaction either committed, did not, or is reported as
+//! [`StoreError::OutcomeUnknown`]; every wait, retry and queue has a bound, written next to it; a connection that
+//! misbehaved is thrown away, never reused.
+
+pub mod backend;
+pub mod error;
+pub mod lane;
+pub mod session;
+pub mod url;
+
+pub use backend::{Backend, Postgres, Sqlite};
+pub use error::{Fault, StoreError};
+pub use session::{Session, Transaction};
+pub use url::DatabaseUrl;

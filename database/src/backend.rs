@@ -1,0 +1,158 @@
+//! The two databases: how each is connected to, how it begins a write, how its errors are read.
+
+use std::{future::Future, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, SqliteConnection,
+    migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{Fault, error};
+
+/// PostgreSQL ends a statement that runs longer, and a transaction that sits idle longer, so that a stuck worker
+/// holds no lock for ever.
+const POSTGRES_LIMITS: [(&str, &str); 3] = [
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "15s"),
+];
+
+/// How long a SQLite writer waits for another process's write.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database that a [`crate::Session`] can speak to.
+pub trait Backend: Send + Sync + 'static {
+    /// sqlx's name for it.
+    type Database: sqlx::Database<Connection = Self::Connection>;
+    /// One connection.
+    type Connection: Connection<Database = Self::Database, Options = Self::Options> + Send;
+    /// How to connect.
+    type Options: ConnectOptions<Connection = Self::Connection> + Clone + Send + Sync;
+
+    /// Begins a transaction that will write.
+    const BEGIN: &'static str;
+
+    /// Runs a statement that has no parameters and no rows.
+    fn execute(
+        connection: &mut Self::Connection,
+        sql: &'static str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Brings the schema up to date. Safe to run from several processes at once.
+    fn migrate(
+        connection: &mut Self::Connection,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), MigrateError>> + Send;
+
+    /// Says what an error means.
+    fn classify(error: &sqlx::Error) -> Fault;
+}
+
+/// PostgreSQL, any version that sqlx speaks to; tested with 15.
+#[derive(Debug)]
+pub enum Postgres {}
+
+/// SQLite, in WAL mode with every commit flushed to disk.
+#[derive(Debug)]
+pub enum Sqlite {}
+
+impl Postgres {
+    /// How to connect to the server at an address, with the limits above. The application name is shown in
+    /// `pg_stat_activity`.
+    pub fn options(address: PgConnectOptions, application: &str) -> PgConnectOptions {
+        address.options(POSTGRES_LIMITS).application_name(application).disable_statement_logging()
+    }
+}
+
+impl Backend for Postgres {
+    type Database = sqlx::Postgres;
+    type Connection = PgConnection;
+    type Options = PgConnectOptions;
+
+    const BEGIN: &'static str = "BEGIN";
+
+    async fn execute(connection: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(connection).await.map(drop)
+    }
+
+    async fn migrate(
+        connection: &mut PgConnection,
+        migrator: &Migrator,
+    ) -> Result<(), MigrateError> {
+        migrator.run_direct(None, connection, false).await
+    }
+
+    fn classify(error: &sqlx::Error) -> Fault {
+        if let Some(fault) = error::classify(error) {
+            return fault;
+        }
+        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+        match code.as_ref() {
+            // serialization failure, deadlock, unique violation
+            "40001" | "40P01" | "23505" => Fault::Conflict,
+            // statement timeout, lock timeout, no such table or column: not migrated yet
+            "57014" | "55P03" | "42P01" | "42703" => Fault::Busy,
+            // a standby after a fail-over; a plan made for another schema
+            "25006" | "0A000" => Fault::Gone,
+            // connection errors, operator intervention
+            code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("28") => {
+                Fault::Gone
+            }
+            // out of disk, memory or connections; I/O errors
+            code if code.starts_with("53") || code.starts_with("58") => Fault::Busy,
+            _ => Fault::Defect,
+        }
+    }
+}
+
+impl Sqlite {
+    /// How to open the file at a path.
+    pub fn options(path: &std::path::Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(SQLITE_BUSY_TIMEOUT)
+            .disable_statement_logging()
+    }
+}
+
+impl Backend for Sqlite {
+    type Database = sqlx::Sqlite;
+    type Connection = SqliteConnection;
+    type Options = SqliteConnectOptions;
+
+    /// A deferred transaction that reads first and writes later can fail midway; this one waits at the door.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(connection).await.map(drop)
+    }
+
+    async fn migrate(
+        connection: &mut SqliteConnection,
+        migrator: &Migrator,
+    ) -> Result<(), MigrateError> {
+        migrator.run_direct(None, connection, false).await
+    }
+
+    fn classify(error: &sqlx::Error) -> Fault {
+        if let Some(fault) = error::classify(error) {
+            return fault;
+        }
+        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+        let code: u32 = code.parse().unwrap_or_default();
+        match (code, code & 0xff) {
+            // a snapshot that a writer overtook; unique and primary key violations
+            (517 | 1555 | 2067, _) => Fault::Conflict,
+            // busy, locked, read-only, disk full
+            (_, 5 | 6 | 8 | 13) => Fault::Busy,
+            // I/O error, cannot open
+            (_, 10 | 14) => Fault::Gone,
+            _ => Fault::Defect,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One long-lived connection, owned by one worker.
+//!
+//! A [`Session`] opens its connection when it is first needed and again after it broke. While work runs the
+//! connection is out of the session, and it is put back only after a clean end: work that fails oddly, takes too long
+//! or panics costs a reconnect, never a wrong answer.
+
+use std::{future::Future, io, time::Duration};
+
+use sqlx::{
+    Connection,
+    migrate::{MigrateError, Migrator},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::{Backend, Fault, StoreError};
+
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often one piece of work is begun, the first time included.
+const ATTEMPTS: u32 = 4;
+
+/// The wait after the first failed attempt; each further one waits twice as long. In all well under a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+/// How long one attempt may take: longer than the limits that the database itself keeps.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Something to do in one transaction. It may be run more than once and must start afresh each time.
+pub trait Transaction<B: Backend>: Send {
+    /// What it is called in metrics and logs.
+    const NAME: &'static str;
+    /// What it finds out.
+    type Output: Send;
+
+    /// Does it, between BEGIN and COMMIT.
+    fn run(
+        &mut self,
+        connection: &mut B::Connection,
+    ) -> impl Future<Output = sqlx::Result<Self::Output>> + Send;
+}
+
+/// One connection to a database, reopened when it breaks.
+pub struct Session<B: Backend> {
+    options: B::Options,
+    connection: Option<B::Connection>,
+}
+
+/// How far an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Before,
+    Commit,
+}
+
+/// Whether an attempt is wrapped in a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    Transaction,
+    Bare,
+}
+
+impl<B: Backend> Session<B> {
+    /// A session that connects when it is first used.
+    pub fn new(options: B::Options) -> Self {
+        Self { options, connection: None }
+    }
+
+    /// Runs work between BEGIN and COMMIT.
+    ///
+    /// Run again, from the start and a bounded number of times: after a conflict (serialization failure, deadlock,
+    /// unique violation), and after a connection that broke *before* the commit was sent.
+    pub async fn transact<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+    ) -> Result<T::Output, StoreError> {
+        self.attempts(work, Frame::Transaction).await
+    }
+
+    /// Runs work that needs no transaction around it: reads, or one statement that commits by itself.
+    ///
+    /// The statement must be safe to run twice: it is run again after a connection broke, when nobody knows whether
+    /// the first time took effect.
+    pub async fn statement<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+    ) -> Result<T::Output, StoreError> {
+        self.attempts(work, Frame::Bare).await
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&mut self, migrator: &Migrator) -> Result<(), MigrateError> {
+        let mut connection = self.connect().await.map_err(MigrateError::Execute)?;
+        B::migrate(&mut connection, migrator).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn attempts<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+        frame: Frame,
+    ) -> Result<T::Output, StoreError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let mut stage = Stage::Before;
+            let error = match self.attempt(work, frame, &mut stage).await {
+                Ok(output) => return Ok(output),
+                Err(error) => error,
+            };
+            let fault = B::classify(&error);
+            let again = match (fault, stage) {
+                (Fault::Gone, Stage::Commit) => return Err(StoreError::OutcomeUnknown(error)),
+                (Fault::Defect, _) => return Err(StoreError::Failed(error)),
+                (Fault::Busy, _) => false,
+                (Fault::Gone | Fault::Conflict, _) => attempt < ATTEMPTS,
+            };
+            if !again {
+                return Err(StoreError::Unavailable(error));
+            }
+            metrics::counter!("database_retries_total", "work" => T::NAME).increment(1);
+            tracing::debug!(work = T::NAME, attempt, %error, "database work is run again");
+            sleep(pause).await;
+            pause *= 2;
+        }
+        unreachable!("the loop ends at its bound")
+    }
+
+    /// Runs work once. The connection is back in the session only if it is known to be clean.
+    async fn attempt<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+        frame: Frame,
+        stage: &mut Stage,
+    ) -> sqlx::Result<T::Output> {
+        let mut connection = match self.connection.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let once = async {
+            if frame == Frame::Bare {
+                return work.run(&mut connection).await;
+            }
+            B::execute(&mut connection, B::BEGIN).await?;
+            let output = work.run(&mut connection).await?;
+            *stage = Stage::Commit;
+            B::execute(&mut connection, "COMMIT").await?;
+            Ok(output)
+        };
+        let result = timeout(ATTEMPT_TIMEOUT, once).await.unwrap_or_else(|_| Err(timed_out()));
+        match &result {
+            Ok(_) => self.connection = Some(connection),
+            Err(error) if B::classify(error) == Fault::Gone => {}
+            Err(_) => self.connection = roll_back::<B>(connection, frame).await,
+        }
+        result
+    }
+
+    async fn connect(&self) -> sqlx::Result<B::Connection> {
+        let opening = B::Connection::connect_with(&self.options);
+        timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+}
+
+/// Ends a failed transaction; a connection on which even that fails is not given back.
+async fn roll_back<B: Backend>(
+    mut connection: B::Connection,
+    frame: Frame,
+) -> Option<B::Connection> {
+    if frame == Frame::Bare {
+        return Some(connection);
+    }
+    let ending = B::execute(&mut connection, "ROLLBACK");
+    let ended = timeout(CONNECT_TIMEOUT, ending).await;
+    matches!(ended, Ok(Ok(()))).then_some(connection)
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
+}
