@@ -1,1 +1,45 @@
-//! Not yet written.
+//! The serving half of a gRPC service: listen, health, admin HTTP, admission, drain.
+//!
+//! Knows no message type; any tonic service can be served.
+//!
+//! ```no_run
+//! # async fn serve<S>(order_service: S, descriptor_set: &'static [u8]) -> Result<(), Box<dyn std::error::Error>>
+//! # where S: server::TonicService {
+//! let signals = server::Signals::of_process()?;
+//! let bound = server::Server::new(server::ServeConfig::on_ports(50052, 9082))
+//!     .service(order_service)
+//!     .reflection(descriptor_set)
+//!     .readiness("database", || async { Ok(()) })
+//!     .bind()
+//!     .await?;
+//! let summary = bound.run(signals).await;
+//! # drop(summary); Ok(()) }
+//! ```
+//!
+//! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
+//! record and span → admission → deadline → panic guard → message size → the service.
+
+pub mod args;
+pub mod logging;
+
+mod accept;
+mod admin;
+mod call;
+mod config;
+mod connection;
+mod handshake;
+mod health;
+mod metrics;
+mod phase;
+mod problems;
+mod run;
+mod server;
+mod signals;
+mod spread;
+
+pub use call::Deadline;
+pub use config::ServeConfig;
+pub use problems::Problems;
+pub use run::Summary;
+pub use server::{BindError, Bound, Server, TonicService};
+pub use signals::{Signals, Trigger};

@@ -1,0 +1,118 @@
+//! The accept loop: one task a connection, at most so many.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{Connections, End};
+use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED};
+use crate::phase::{Phase, PhaseWatch};
+use crate::spread::Spread;
+
+/// Pause after the system refused to accept, for lack of descriptors usually. The backlog
+/// keeps the waiting clients meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections and knows the open ones.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    connections: Arc<Connections>,
+    slots: Arc<Semaphore>,
+    spread: Spread,
+    phase: watch::Receiver<Phase>,
+    open: TaskTracker,
+    ends: Arc<Ends>,
+}
+
+/// Connections and calls that had to be cut off.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    connections_cut: AtomicU64,
+    calls_cut: AtomicU64,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        connections: Arc<Connections>,
+        max_connections: usize,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let (open, ends) = (TaskTracker::new(), Arc::default());
+        Self { connections, slots, spread: Spread::default(), phase, open, ends }
+    }
+
+    /// Accepts until dropped, which closes the listener.
+    pub(crate) async fn accept_from(&self, listener: TcpListener) -> Infallible {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _peer)) => self.welcome(stream),
+                Err(why) => {
+                    tracing::warn!(%why, "the system refused a connection");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Resolves when no connection is open. Call it when no more are accepted.
+    pub(crate) async fn wait_all_gone(&self) {
+        self.open.close();
+        self.open.wait().await;
+    }
+
+    /// Connections open now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn connections_cut(&self) -> u64 {
+        self.ends.connections_cut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn calls_cut(&self) -> u64 {
+        self.ends.calls_cut.load(Ordering::Relaxed)
+    }
+
+    fn welcome(&self, stream: TcpStream) {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            // Closed at once, the client knows that nothing was sent and goes elsewhere.
+            metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
+            tracing::debug!("connection refused: too many are open");
+            return;
+        };
+        if let Err(why) = stream.set_nodelay(true) {
+            tracing::debug!(%why, "connection left before it was served");
+            return;
+        }
+        self.open.spawn(self.serve(stream, slot));
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let connections = self.connections.clone();
+        let ends = self.ends.clone();
+        let phase = PhaseWatch::new(self.phase.clone());
+        let fraction = self.spread.next();
+        async move {
+            let open = metrics::gauge!(CONNECTIONS);
+            open.increment(1.0);
+            if let End::Cut { calls } = connections.serve(stream, fraction, phase).await {
+                ends.connections_cut.fetch_add(1, Ordering::Relaxed);
+                ends.calls_cut
+                    .fetch_add(u64::try_from(calls).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+            open.decrement(1.0);
+            drop(slot);
+        }
+    }
+}

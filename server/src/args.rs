@@ -1,0 +1,284 @@
+//! Flags and environment variables of the serving half, shared by every service.
+//!
+//! clap only collects text; [`ServeArgs::validate`] and [`LogArgs::validate`] judge all of it at
+//! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::ServeConfig;
+use crate::logging::{LogConfig, LogFormat};
+use crate::problems::Problems;
+
+/// The serving flags as typed. Flatten it into a service's own arguments.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Serving")]
+pub struct ServeArgs {
+    /// Address of gRPC [default: every address, the service's own port]
+    #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Address of the admin HTTP: /q/health/*, /q/metrics [default: every address, the
+    /// service's own port]
+    #[arg(long, env = "ADMIN_LISTEN", value_name = "IP:PORT")]
+    admin_listen: Option<String>,
+    /// After SIGTERM: still serving, but saying NOT_SERVING and sending clients away
+    #[arg(long, env = "LAME_DUCK", value_name = "TIME", default_value = "5s")]
+    lame_duck: String,
+    /// After that: time for calls in progress to finish before they are cut off
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
+    drain_timeout: String,
+    /// Age at which a connection is asked to leave, give or take a tenth
+    #[arg(long, env = "CONNECTION_AGE", value_name = "TIME", default_value = "5m")]
+    connection_age: String,
+    /// Time for the calls of such a connection to finish
+    #[arg(long, env = "CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "30s")]
+    connection_age_grace: String,
+    /// A connection without calls for this long is asked to leave
+    #[arg(long, env = "CONNECTION_IDLE", value_name = "TIME", default_value = "15m")]
+    connection_idle: String,
+    /// Time a new connection has to complete its handshake
+    #[arg(long, env = "HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "1s")]
+    handshake_timeout: String,
+    /// Interval of HTTP/2 pings
+    #[arg(long, env = "KEEPALIVE_INTERVAL", value_name = "TIME", default_value = "30s")]
+    keepalive_interval: String,
+    /// A connection that does not answer a ping for this long is dropped
+    #[arg(long, env = "KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    keepalive_timeout: String,
+    /// Most open connections
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "10000")]
+    max_connections: String,
+    /// Most open streams of one connection
+    #[arg(long, env = "MAX_CONCURRENT_STREAMS", value_name = "N", default_value = "100")]
+    max_concurrent_streams: String,
+    /// Most calls in progress; more are refused with RESOURCE_EXHAUSTED and a pushback
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "N", default_value = "4096")]
+    max_in_flight: String,
+    /// Shortest pushback told to a refused caller
+    #[arg(long, env = "PUSHBACK", value_name = "TIME", default_value = "100ms")]
+    pushback: String,
+    /// Longest request message, in bytes
+    #[arg(long, env = "MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576")]
+    max_message_bytes: String,
+    /// Deadline of a call whose caller names none
+    #[arg(long, env = "DEFAULT_DEADLINE", value_name = "TIME", default_value = "15s")]
+    default_deadline: String,
+    /// Interval of the readiness checks, and the time one may take
+    #[arg(long, env = "READINESS_INTERVAL", value_name = "TIME", default_value = "1s")]
+    readiness_interval: String,
+    /// How long checks must fail before readiness turns false
+    #[arg(long, env = "READINESS_GRACE", value_name = "TIME", default_value = "5s")]
+    readiness_grace: String,
+}
+
+impl ServeArgs {
+    /// Judges every value. `defaults` brings the service's own ports
+    /// ([`ServeConfig::on_ports`]) and stands in for values that are wrong; what is wrong is in
+    /// `problems`, and a service with problems must not start.
+    #[must_use]
+    pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let mut judge = Judge { problems };
+        ServeConfig {
+            listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
+            admin_listen: judge.address(
+                "--admin-listen",
+                self.admin_listen.as_deref(),
+                defaults.admin_listen,
+            ),
+            handshake_timeout: judge.time(
+                "--handshake-timeout",
+                &self.handshake_timeout,
+                TICK..=DAY,
+            ),
+            max_connections: judge.number(
+                "--max-connections",
+                &self.max_connections,
+                1..=1_000_000,
+            ),
+            max_concurrent_streams: judge.number(
+                "--max-concurrent-streams",
+                &self.max_concurrent_streams,
+                1..=1_000_000,
+            ),
+            connection_age: judge.time("--connection-age", &self.connection_age, TICK..=DAY * 365),
+            connection_age_grace: judge.time(
+                "--connection-age-grace",
+                &self.connection_age_grace,
+                Duration::ZERO..=DAY,
+            ),
+            connection_idle: judge.time(
+                "--connection-idle",
+                &self.connection_idle,
+                TICK..=DAY * 365,
+            ),
+            keepalive_interval: judge.time(
+                "--keepalive-interval",
+                &self.keepalive_interval,
+                TICK..=DAY,
+            ),
+            keepalive_timeout: judge.time(
+                "--keepalive-timeout",
+                &self.keepalive_timeout,
+                TICK..=DAY,
+            ),
+            max_in_flight: judge.number("--max-in-flight", &self.max_in_flight, 1..=1_000_000),
+            pushback: judge.time("--pushback", &self.pushback, TICK..=DAY),
+            max_message_bytes: judge.number(
+                "--max-message-bytes",
+                &self.max_message_bytes,
+                1_024..=1 << 30,
+            ),
+            default_deadline: judge.time("--default-deadline", &self.default_deadline, TICK..=DAY),
+            readiness_interval: judge.time(
+                "--readiness-interval",
+                &self.readiness_interval,
+                TICK..=DAY,
+            ),
+            readiness_grace: judge.time(
+                "--readiness-grace",
+                &self.readiness_grace,
+                Duration::ZERO..=DAY,
+            ),
+            lame_duck: judge.time("--lame-duck", &self.lame_duck, Duration::ZERO..=DAY),
+            drain_timeout: judge.time("--drain-timeout", &self.drain_timeout, Duration::ZERO..=DAY),
+        }
+    }
+}
+
+/// The shortest time that timers of this crate can tell from none.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The logging flags as typed, apart from [`ServeArgs`] because subcommands that do not serve
+/// log too.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// What to log: a level, or directives such as info,server=debug
+    #[arg(long, env = "LOG", value_name = "FILTER", default_value = "info", global = true)]
+    log: String,
+    /// text or json
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    log_format: String,
+}
+
+impl LogArgs {
+    /// Judges both values.
+    #[must_use]
+    pub fn validate(self, problems: &mut Problems) -> LogConfig {
+        let format = problems.parse("--log-format", &self.log_format, str::parse::<LogFormat>);
+        let filter = problems.parse("--log", &self.log, LogConfig::parse_filter);
+        LogConfig { filter: filter.unwrap_or_default(), format: format.unwrap_or_default() }
+    }
+}
+
+/// Parses, bounds, and notes problems; the value returned after a problem is never used.
+struct Judge<'problems> {
+    problems: &'problems mut Problems,
+}
+
+impl Judge<'_> {
+    fn address(&mut self, flag: &str, raw: Option<&str>, default: SocketAddr) -> SocketAddr {
+        let Some(raw) = raw else { return default };
+        let parse = |raw: &str| {
+            raw.parse().map_err(|_| "is not an address with port, such as 0.0.0.0:50051 or [::]:0")
+        };
+        self.problems.parse(flag, raw, parse).unwrap_or(default)
+    }
+
+    fn time(&mut self, flag: &str, raw: &str, range: RangeInclusive<Duration>) -> Duration {
+        let parse = |raw: &str| {
+            let time = humantime::parse_duration(raw)
+                .map_err(|why| format!("is not a time such as 500ms or 1m 30s: {why}"))?;
+            if range.contains(&time) {
+                return Ok(time);
+            }
+            let [least, most] =
+                [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+            Err(format!("is not between {least} and {most}"))
+        };
+        self.problems.parse(flag, raw, parse).unwrap_or_default()
+    }
+
+    fn number<N>(&mut self, flag: &str, raw: &str, range: RangeInclusive<N>) -> N
+    where
+        N: Default + Display + FromStr + PartialOrd,
+    {
+        let parse = |raw: &str| {
+            raw.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                format!("is not a number between {} and {}", range.start(), range.end())
+            })
+        };
+        self.problems.parse(flag, raw, parse).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Service {
+        #[command(flatten)]
+        serve: ServeArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    }
+
+    fn validated(flags: &[&str]) -> Result<(ServeConfig, LogConfig), Problems> {
+        let arguments =
+            Service::parse_from(std::iter::once("service").chain(flags.iter().copied()));
+        let mut problems = Problems::new();
+        let serve = arguments.serve.validate(ServeConfig::on_ports(50_051, 9_081), &mut problems);
+        let log = arguments.log.validate(&mut problems);
+        problems.none_or((serve, log))
+    }
+
+    #[test]
+    fn the_flags_defaults_are_the_defaults_of_the_config() {
+        let (serve, _) = validated(&[]).unwrap();
+        assert_eq!(serve, ServeConfig::on_ports(50_051, 9_081));
+    }
+
+    #[test]
+    fn every_bad_value_is_told_at_once_and_by_name() {
+        let flags = [
+            "--listen=localhost",
+            "--lame-duck=soon",
+            "--connection-age=0s",
+            "--max-in-flight=0",
+            "--max-message-bytes=x",
+            "--log=a=b=c",
+            "--log-format=xml",
+        ];
+        let told = validated(&flags).unwrap_err().to_string();
+        for variable in [
+            "--listen (LISTEN)",
+            "--lame-duck (LAME_DUCK)",
+            "--connection-age (CONNECTION_AGE)",
+            "--max-in-flight (MAX_IN_FLIGHT)",
+            "--max-message-bytes (MAX_MESSAGE_BYTES)",
+            "--log (LOG)",
+            "--log-format (LOG_FORMAT)",
+        ] {
+            assert!(told.contains(variable), "{variable} is missing in: {told}");
+        }
+        assert_eq!(told.lines().count(), 1 + flags.len(), "{told}");
+    }
+
+    #[test]
+    fn good_values_reach_the_config() {
+        let flags = ["--listen=[::1]:7", "--drain-timeout=1m 30s", "--log-format=json"];
+        let (serve, log) = validated(&flags).unwrap();
+        assert_eq!(serve.listen, "[::1]:7".parse().unwrap());
+        assert_eq!(serve.drain_timeout, Duration::from_secs(90));
+        assert_eq!(log.format, LogFormat::Json);
+    }
+}

@@ -1,0 +1,134 @@
+//! The methods this server knows, from the descriptors of its services.
+//!
+//! Anything else a caller may ask for is one method called `other`, so that made-up names
+//! cannot grow the metrics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+use prost::Message;
+use prost_types::{FileDescriptorSet, MethodDescriptorProto};
+use tonic::Code;
+
+use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
+
+/// A method and its metric handles, looked up once.
+pub(crate) struct Method {
+    name: String,
+    unary: bool,
+    infrastructure: bool,
+    started: Counter,
+    retried: Counter,
+    /// By code; each made on first use, so that `/q/metrics` shows only codes that occurred.
+    durations: [OnceLock<Histogram>; CODES],
+}
+
+/// gRPC's codes are 0 to 16.
+const CODES: usize = 17;
+
+impl Method {
+    fn new(name: String, unary: bool) -> Arc<Self> {
+        let infrastructure = name.starts_with("grpc.");
+        let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
+        let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
+        let durations = std::array::from_fn(|_code| OnceLock::new());
+        Arc::new(Self { name, unary, infrastructure, started, retried, durations })
+    }
+
+    /// `package.Service/Method`, or `other`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether one message is answered by one message.
+    pub(crate) fn is_unary(&self) -> bool {
+        self.unary
+    }
+
+    /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
+    pub(crate) fn is_infrastructure(&self) -> bool {
+        self.infrastructure
+    }
+
+    pub(crate) fn count_start(&self) {
+        self.started.increment(1);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.retried.increment(1);
+    }
+
+    pub(crate) fn observe(&self, code: Code, took: Duration) {
+        let index = usize::try_from(code as i32).expect("codes are not negative");
+        let duration = self.durations[index].get_or_init(|| {
+            let status = crate::call::record::code_name(code);
+            metrics::histogram!(
+                CALL_DURATION, "grpc_method" => self.name.clone(), "grpc_status" => status
+            )
+        });
+        duration.record(took.as_secs_f64());
+    }
+}
+
+impl std::fmt::Debug for Method {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Method").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Methods by path.
+#[derive(Debug)]
+pub(crate) struct Methods {
+    known: HashMap<String, Arc<Method>>,
+    other: Arc<Method>,
+}
+
+impl Methods {
+    /// Reads encoded descriptor sets.
+    pub(crate) fn of(descriptor_sets: &[&[u8]]) -> Result<Self, prost::DecodeError> {
+        let mut known = HashMap::new();
+        for encoded in descriptor_sets {
+            for file in FileDescriptorSet::decode(*encoded)?.file {
+                let package = file.package().to_owned();
+                for service in &file.service {
+                    let prefix = match package.as_str() {
+                        "" => service.name().to_owned(),
+                        package => format!("{package}.{}", service.name()),
+                    };
+                    known.extend(service.method.iter().map(|method| {
+                        let name = format!("{prefix}/{}", method.name());
+                        (format!("/{name}"), Method::new(name, is_unary(method)))
+                    }));
+                }
+            }
+        }
+        Ok(Self { known, other: Method::new("other".to_owned(), false) })
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Arc<Method> {
+        self.known.get(path).unwrap_or(&self.other).clone()
+    }
+}
+
+fn is_unary(method: &MethodDescriptorProto) -> bool {
+    !method.client_streaming() && !method.server_streaming()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_come_from_descriptors_and_the_rest_is_other() {
+        let methods = Methods::of(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        let check = methods.find("/grpc.health.v1.Health/Check");
+        assert_eq!(check.name(), "grpc.health.v1.Health/Check");
+        assert!(check.is_unary() && check.is_infrastructure());
+        assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
+        let made_up = methods.find("/grpc.health.v1.Health/Made-up-7");
+        assert_eq!(made_up.name(), "other");
+        assert!(!made_up.is_infrastructure());
+    }
+}

@@ -1,0 +1,138 @@
+//! What happens around every call, outer to inner: record → admit → deadline → panic guard →
+//! message size → the tonic service.
+//!
+//! The record is outermost so that refused calls are measured too. Admission stands before
+//! anything that costs. The panic guard is inside the deadline and the record, so a panic is
+//! one measured INTERNAL answer on a connection that goes on.
+
+mod admission;
+mod body;
+mod deadline;
+mod message_size;
+mod methods;
+mod record;
+mod trace;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower_service::Service;
+use tracing::Instrument;
+
+pub use deadline::Deadline;
+
+pub(crate) use admission::Admission;
+pub(crate) use body::ResponseBody;
+pub(crate) use methods::Methods;
+pub(crate) use record::{Activity, Totals};
+
+use message_size::RequestBody;
+use methods::Method;
+use record::Record;
+
+/// What all calls of a server share.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pub(crate) routes: Routes,
+    pub(crate) methods: Methods,
+    pub(crate) admission: Admission,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) max_message_bytes: u32,
+    pub(crate) default_deadline: Duration,
+}
+
+/// The calls of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionCalls {
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let method = self.calls.methods.find(request.uri().path());
+        let span = trace::span(&method, request.headers());
+        let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
+        let calls = self.calls.clone();
+        let answer = async move { Ok(calls.answer(request, &method, record).await) };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+impl Calls {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        method: &Method,
+        mut record: Record,
+    ) -> Response<ResponseBody> {
+        let admitted = self.admission.admit(method).and_then(|permit| {
+            let default = method.is_unary().then_some(self.default_deadline);
+            Ok((permit, Deadline::of(request.headers(), default)?))
+        });
+        let (permit, deadline) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
+        };
+        record.hold(permit);
+        match self.serve(request, deadline).await {
+            Ok(response) => ResponseBody::wrap(response, record, deadline),
+            Err(status) => ResponseBody::refusal(status, &mut record),
+        }
+    }
+
+    async fn serve(
+        &self,
+        mut request: Request<Incoming>,
+        deadline: Option<Deadline>,
+    ) -> Result<Response<tonic::body::Body>, Status> {
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let request = request.map(|body| RequestBody::new(body, self.max_message_bytes));
+        let mut routes = self.routes.clone();
+        let handler = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
+        let answer = match deadline {
+            Some(Deadline(at)) => {
+                timeout_at(at, handler).await.map_err(|_| deadline::exceeded())?
+            }
+            None => handler.await,
+        };
+        match answer {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(never)) => match never {},
+            Err(panic) => Err(panicked(panic.as_ref())),
+        }
+    }
+}
+
+/// Logs and counts a panic. The caller learns nothing about it but the code.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("not a text");
+    tracing::error!(panic = message, "handler panicked");
+    metrics::counter!(crate::metrics::PANICS).increment(1);
+    Status::new(Code::Internal, "internal error")
+}
+
+/// Now, by the clock that deadlines are measured with.
+fn now() -> Instant {
+    Instant::now()
+}

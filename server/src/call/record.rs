@@ -1,0 +1,234 @@
+//! The record of a call: measured from its first byte to its last, whatever its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use metrics::Gauge;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+use tonic::Code;
+use tracing::Span;
+
+use super::methods::Method;
+use super::now;
+use crate::metrics::CALLS_IN_FLIGHT;
+
+/// Counts over all connections of a server.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    answered: AtomicU64,
+    in_flight: Gauge,
+}
+
+impl Totals {
+    pub(crate) fn new() -> Arc<Self> {
+        let in_flight = metrics::gauge!(CALLS_IN_FLIGHT);
+        Arc::new(Self { answered: AtomicU64::new(0), in_flight })
+    }
+
+    /// Calls that got their answer, health and reflection left out.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        method: Arc<Method>,
+        activity: Arc<Activity>,
+        span: Span,
+    ) -> Record {
+        method.count_start();
+        activity.open.fetch_add(1, Ordering::Relaxed);
+        if !method.is_infrastructure() {
+            activity.calls.fetch_add(1, Ordering::Relaxed);
+            self.in_flight.increment(1.0);
+        }
+        let totals = self.clone();
+        Record { method, totals, activity, span, began: now(), permit: None, ended: false }
+    }
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    born: Instant,
+    /// Open streams, and those of them that are calls rather than health or reflection.
+    open: AtomicUsize,
+    calls: AtomicUsize,
+    /// Milliseconds from `born` to the end of the last stream.
+    last_end_ms: AtomicU64,
+    quiet: Notify,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            born: now(),
+            open: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            last_end_ms: AtomicU64::new(0),
+            quiet: Notify::new(),
+        })
+    }
+
+    /// Calls in progress.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether no stream is open.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// Resolves once no stream is open.
+    pub(crate) async fn wait_quiet(&self) {
+        while !self.is_quiet() {
+            self.quiet.notified().await;
+        }
+    }
+
+    /// Resolves once no stream has been open for this long. Costs the calls nothing: it sleeps
+    /// until the earliest moment at which that can be, and looks again.
+    pub(crate) async fn wait_idle(&self, idle: Duration) {
+        loop {
+            let last_end = Duration::from_millis(self.last_end_ms.load(Ordering::Relaxed));
+            let due = self.born + last_end + idle;
+            match self.is_quiet() {
+                false => tokio::time::sleep(idle).await,
+                true if now() >= due => return,
+                true => tokio::time::sleep_until(due).await,
+            }
+        }
+    }
+
+    fn end(&self, is_call: bool) {
+        let since_born_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_end_ms.store(since_born_ms, Ordering::Relaxed);
+        if is_call {
+            self.calls.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.quiet.notify_one();
+        }
+    }
+}
+
+/// One call. Dropped without an end, the caller or the connection went away: CANCELLED.
+#[derive(Debug)]
+pub(crate) struct Record {
+    method: Arc<Method>,
+    totals: Arc<Totals>,
+    activity: Arc<Activity>,
+    span: Span,
+    began: Instant,
+    permit: Option<OwnedSemaphorePermit>,
+    ended: bool,
+}
+
+impl Record {
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Keeps the admission permit until the call ends.
+    pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.permit = permit;
+    }
+
+    /// The answer is complete. Only the first end counts.
+    pub(super) fn end(&mut self, code: Code) {
+        if self.ended {
+            return;
+        }
+        if !self.method.is_infrastructure() {
+            self.totals.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        self.close(code);
+    }
+
+    fn close(&mut self, code: Code) {
+        self.ended = true;
+        self.permit = None;
+        let is_call = !self.method.is_infrastructure();
+        if is_call {
+            self.totals.in_flight.decrement(1.0);
+        }
+        let took = self.began.elapsed();
+        self.method.observe(code, took);
+        self.activity.end(is_call);
+        tracing::debug!(
+            parent: &self.span, code = code_name(code), took_us = took.as_micros(), "call ended"
+        );
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.close(Code::Cancelled);
+        }
+    }
+}
+
+/// The code as gRPC writes it.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_is_counted_from_the_end_of_the_last_stream() {
+        let activity = Activity::new();
+        activity.open.fetch_add(1, Ordering::Relaxed);
+        activity.calls.fetch_add(1, Ordering::Relaxed);
+        let began = now();
+        let idle = tokio::spawn({
+            let activity = activity.clone();
+            async move { activity.wait_idle(Duration::from_secs(10)).await }
+        });
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        activity.end(true);
+        idle.await.unwrap();
+        let waited = began.elapsed();
+        let expected = Duration::from_secs(35)..Duration::from_millis(35_100);
+        assert!(expected.contains(&waited), "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn quiet_is_when_the_last_stream_ends() {
+        let activity = Activity::new();
+        activity.open.fetch_add(2, Ordering::Relaxed);
+        let quiet = tokio::spawn({
+            let activity = activity.clone();
+            async move { activity.wait_quiet().await }
+        });
+        activity.end(false);
+        tokio::task::yield_now().await;
+        assert!(!quiet.is_finished());
+        activity.end(false);
+        quiet.await.unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+//! All knobs of the serving half, as plain data.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How to listen, what to admit, and how to leave.
+///
+/// The defaults fit a pod whose `terminationGracePeriodSeconds` is 45: a preStop sleep of 10 s,
+/// then [`lame_duck`](Self::lame_duck), then [`drain_timeout`](Self::drain_timeout), and margin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Where gRPC is served. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Where the admin HTTP is served (`/q/health/*`, `/q/metrics`). Port 0 lets the system choose.
+    pub admin_listen: SocketAddr,
+
+    /// Time from accept to the end of the HTTP/2 preface. A connection that is not done by
+    /// then is dropped, so half-open handshakes hold neither memory nor the exit.
+    pub handshake_timeout: Duration,
+    /// Open connections. One more is accepted and closed at once, so that its client goes
+    /// elsewhere instead of waiting in the backlog.
+    pub max_connections: usize,
+    /// Streams a connection may have open (`SETTINGS_MAX_CONCURRENT_STREAMS`). It also bounds
+    /// how many calls of one client are left in doubt when this process is killed.
+    pub max_concurrent_streams: u32,
+    /// Age at which a connection is asked to leave (± 10 %, spread evenly), so that clients
+    /// behind an L4 balancer are dealt out anew after a roll-out.
+    pub connection_age: Duration,
+    /// How long calls may go on after the connection reached its age.
+    pub connection_age_grace: Duration,
+    /// A connection without a stream for this long is asked to leave.
+    pub connection_idle: Duration,
+    /// Interval of HTTP/2 pings; a peer that answers none within `keepalive_timeout` is dropped.
+    pub keepalive_interval: Duration,
+    /// See [`keepalive_interval`](Self::keepalive_interval).
+    pub keepalive_timeout: Duration,
+
+    /// Calls in progress over all connections. More are refused with `RESOURCE_EXHAUSTED` and
+    /// `grpc-retry-pushback-ms`. Health and reflection calls are always admitted.
+    pub max_in_flight: usize,
+    /// Least pushback told to a refused caller; the told values spread up to twice this, so
+    /// that a refused crowd does not return as one.
+    pub pushback: Duration,
+    /// Bytes of one request message. Longer ones end the call with `RESOURCE_EXHAUSTED`.
+    pub max_message_bytes: u32,
+    /// Deadline of a unary call whose caller sent no `grpc-timeout`.
+    pub default_deadline: Duration,
+
+    /// How often the readiness checks run, and how long one may take.
+    pub readiness_interval: Duration,
+    /// How long checks must keep failing before a ready server says it is not.
+    pub readiness_grace: Duration,
+
+    /// After the first signal: the time in which the server says NOT_SERVING yet accepts and
+    /// serves, while its connections are asked to leave one after the other.
+    pub lame_duck: Duration,
+    /// After the listener closed: the time in which calls may finish before they are cut off.
+    pub drain_timeout: Duration,
+}
+
+impl ServeConfig {
+    /// The defaults, on every address and these two ports.
+    #[must_use]
+    pub fn on_ports(grpc: u16, admin: u16) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, grpc)),
+            admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for ServeConfig {
+    /// Loopback with ports chosen by the system: what a test wants.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            handshake_timeout: Duration::from_secs(1),
+            max_connections: 10_000,
+            max_concurrent_streams: 100,
+            connection_age: Duration::from_secs(5 * 60),
+            connection_age_grace: Duration::from_secs(30),
+            connection_idle: Duration::from_secs(15 * 60),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            max_in_flight: 4_096,
+            pushback: Duration::from_millis(100),
+            max_message_bytes: 1024 * 1024,
+            default_deadline: Duration::from_secs(15),
+            readiness_interval: Duration::from_secs(1),
+            readiness_grace: Duration::from_secs(5),
+            lame_duck: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}

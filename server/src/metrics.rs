@@ -1,0 +1,67 @@
+//! The process's metrics recorder, and the text that `/q/metrics` answers.
+//!
+//! Metric names follow gRFC A66 in Prometheus spelling. Every label has a bounded set of
+//! values: methods come from the descriptors, codes are the 17 of gRPC.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Duration of a call, from its headers to its last byte; labels `grpc_method`, `grpc_status`.
+pub(crate) const CALL_DURATION: &str = "grpc_server_call_duration_seconds";
+/// Calls begun; label `grpc_method`.
+pub(crate) const CALLS_STARTED: &str = "grpc_server_call_started_total";
+/// Calls in progress, health and reflection left out.
+pub(crate) const CALLS_IN_FLIGHT: &str = "grpc_server_calls_in_flight";
+/// Calls that came with `grpc-previous-rpc-attempts`; label `grpc_method`.
+pub(crate) const CALLS_RETRIED: &str = "grpc_server_call_retried_total";
+/// Calls refused because too many were in progress.
+pub(crate) const CALLS_REFUSED: &str = "grpc_server_call_refused_total";
+/// Handlers that panicked.
+pub(crate) const PANICS: &str = "grpc_server_panics_total";
+/// Open connections.
+pub(crate) const CONNECTIONS: &str = "grpc_server_connections";
+/// Connections ended, by cause.
+pub(crate) const CONNECTIONS_ENDED: &str = "grpc_server_connections_ended_total";
+/// Calls cut off because their connection had to end.
+pub(crate) const CALLS_FORCED: &str = "grpc_server_calls_forced_total";
+
+/// Upper bounds in seconds: 1-2-5 steps from 0.5 ms, where a batched write lies, to 10 s.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// The recorder of this process, installed on first use. `None` when another one was installed
+/// before: then the embedding program exports the metrics itself.
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE.get_or_init(install).as_ref()
+}
+
+fn install() -> Option<PrometheusHandle> {
+    let installed = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+        .expect("the buckets are not empty")
+        .install_recorder();
+    match installed {
+        Ok(handle) => {
+            describe();
+            Some(handle)
+        }
+        Err(why) => {
+            tracing::warn!(%why, "metrics are not exported: another recorder is installed");
+            None
+        }
+    }
+}
+
+fn describe() {
+    metrics::describe_histogram!(CALL_DURATION, "duration of a call, headers to last byte");
+    metrics::describe_counter!(CALLS_STARTED, "calls begun");
+    metrics::describe_gauge!(CALLS_IN_FLIGHT, "calls in progress");
+    metrics::describe_counter!(CALLS_RETRIED, "calls that their client had tried before");
+    metrics::describe_counter!(CALLS_REFUSED, "calls refused because too many were in progress");
+    metrics::describe_counter!(PANICS, "handlers that panicked");
+    metrics::describe_gauge!(CONNECTIONS, "open connections");
+    metrics::describe_counter!(CONNECTIONS_ENDED, "connections ended, by cause");
+    metrics::describe_counter!(CALLS_FORCED, "calls cut off with their connection");
+}

@@ -1,0 +1,144 @@
+//! Running a server, and leaving in order.
+//!
+//! 1. Signal: health and readiness say NOT_SERVING. Still accepting, still serving.
+//! 2. Over the lame duck: connections are sent GOAWAY, one after the other.
+//! 3. The listener closes; Health/Watch streams end.
+//! 4. Calls in progress finish, within the drain timeout.
+//! 5. What is left is cut off, counted and logged.
+//!
+//! Clients leave *before* their connection's final GOAWAY wherever they can (steps 1, 2): after
+//! that frame h2 answers a WINDOW_UPDATE on a stream it ignores with a connection error, which
+//! kills every call in flight there. A second signal goes to step 5 at once. Nothing a client
+//! does or leaves undone makes the exit later than lame duck + drain timeout + [`CUT`].
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::accept::Acceptor;
+use crate::connection::Connections;
+use crate::health::Readiness;
+use crate::phase::Phase;
+use crate::{Bound, Signals, admin};
+
+/// The time in which cut-off connections are expected to be gone.
+const CUT: Duration = Duration::from_secs(1);
+
+/// How a server left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Calls answered over the server's life, health and reflection left out.
+    pub calls_answered: u64,
+    /// Calls answered since the signal.
+    pub calls_drained: u64,
+    /// Connections that were cut off with calls in progress, over the server's life.
+    pub connections_cut: u64,
+    /// Calls cut off with them.
+    pub calls_cut: u64,
+    /// Whether the drain was ended by a second signal or by its timeout.
+    pub forced: bool,
+    /// From the signal to now.
+    pub took: Duration,
+}
+
+impl Summary {
+    /// 0 after a clean drain, 3 after a forced one.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.forced { 3 } else { 0 })
+    }
+}
+
+impl Bound {
+    /// Serves until the first signal, then drains. Returns when nothing is served any more.
+    pub async fn run(self, mut signals: Signals) -> Summary {
+        let Self { config, listener, admin_listener, addresses, health, checks, calls } = self;
+        tracing::info!(grpc = %addresses.grpc, admin = %addresses.admin, "listening");
+        let _background = [
+            Background::spawn(admin::serve(admin_listener, health.clone())),
+            Background::spawn({
+                let (health, period) = (health.clone(), config.readiness_interval);
+                async move { health.keep_checking(checks, period, config.readiness_grace).await }
+            }),
+        ];
+        let phase = watch::Sender::new(Phase::Serving);
+        let connections = Arc::new(Connections::new(calls.clone(), config.clone()));
+        let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
+        let mut accepting = Box::pin(acceptor.accept_from(listener));
+
+        let signal = tokio::select! {
+            never = &mut accepting => match never {},
+            signal = signals.next() => signal,
+        };
+        let (signalled, answered_before) = (Instant::now(), calls.totals.answered());
+        tracing::info!(signal, connections = acceptor.open(), "leaving: lame duck");
+        health.leave(Readiness::LameDuck);
+        phase
+            .send_replace(Phase::LameDuck { from: signalled, until: signalled + config.lame_duck });
+        let lame = async {
+            tokio::select! {
+                never = &mut accepting => match never {},
+                () = sleep(config.lame_duck) => {}
+            }
+        };
+        let mut forced = or_signal(lame, &mut signals).await;
+
+        drop(accepting);
+        health.leave(Readiness::Closing);
+        if !forced {
+            tracing::info!(connections = acceptor.open(), "listener closed: calls may finish");
+            phase.send_replace(Phase::Closing);
+            let drained = timeout(config.drain_timeout, acceptor.wait_all_gone());
+            let mut is_late = false;
+            let finish = async { is_late = drained.await.is_err() };
+            forced = or_signal(finish, &mut signals).await || is_late;
+        }
+        if forced {
+            phase.send_replace(Phase::Forced);
+            if timeout(CUT, acceptor.wait_all_gone()).await.is_err() {
+                tracing::error!(connections = acceptor.open(), "connections left behind");
+            }
+        }
+        let calls_answered = calls.totals.answered();
+        let summary = Summary {
+            calls_answered,
+            calls_drained: calls_answered - answered_before,
+            connections_cut: acceptor.connections_cut(),
+            calls_cut: acceptor.calls_cut(),
+            forced,
+            took: signalled.elapsed(),
+        };
+        tracing::info!(?summary, "left");
+        summary
+    }
+}
+
+/// True when a signal came before the work was done.
+async fn or_signal(work: impl Future<Output = ()>, signals: &mut Signals) -> bool {
+    tokio::select! {
+        () = work => false,
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: leaving at once");
+            true
+        }
+    }
+}
+
+/// A task that ends with its owner.
+struct Background(AbortHandle);
+
+impl Background {
+    fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work).abort_handle())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,222 @@
+//! Putting a server together and binding it. Running it is [`run`](crate::run).
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Request;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+use crate::ServeConfig;
+use crate::call::{Admission, Calls, Methods, Totals};
+use crate::health::{Check, GrpcHealth, Health};
+
+/// A server being put together. [`Server::bind`] turns it into a [`Bound`] one.
+pub struct Server {
+    config: ServeConfig,
+    routes: Routes,
+    services: Vec<&'static str>,
+    descriptor_sets: Vec<&'static [u8]>,
+    checks: Vec<Check>,
+}
+
+/// A server whose ports are taken and whose clients wait in the backlog until
+/// [`Bound::run`].
+pub struct Bound {
+    pub(crate) config: ServeConfig,
+    pub(crate) listener: TcpListener,
+    pub(crate) admin_listener: TcpListener,
+    pub(crate) addresses: Addresses,
+    pub(crate) health: Arc<Health>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) calls: Arc<Calls>,
+}
+
+/// What every generated tonic service is. Implemented for all that fit; never by hand.
+pub trait TonicService:
+    Service<
+        Request<Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> TonicService for S where
+    S: Service<
+            Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Where a bound server listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// Why a server could not be bound.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The gRPC or the admin address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A descriptor set does not decode.
+    #[error("bad descriptor set")]
+    Descriptors(#[source] prost::DecodeError),
+    /// A descriptor set cannot be reflected.
+    #[error("descriptor set cannot be served by reflection")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+impl Server {
+    /// A server without services.
+    #[must_use]
+    pub fn new(config: ServeConfig) -> Self {
+        Self {
+            config,
+            routes: Routes::default(),
+            services: Vec::new(),
+            descriptor_sets: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// Adds a tonic service; `grpc.health.v1` answers for its name.
+    #[must_use]
+    pub fn service<S: TonicService>(mut self, service: S) -> Self {
+        self.routes = self.routes.add_service(service);
+        self.services.push(S::NAME);
+        self
+    }
+
+    /// Serves this encoded `FileDescriptorSet` by reflection (v1 and v1alpha), and learns from it
+    /// the methods that metrics are kept for and which of them are unary.
+    #[must_use]
+    pub fn reflection(mut self, descriptor_set: &'static [u8]) -> Self {
+        self.descriptor_sets.push(descriptor_set);
+        self
+    }
+
+    /// Adds a readiness check, run every [`ServeConfig::readiness_interval`] and given as much
+    /// time. The error text is shown on `/q/health/ready`: no secrets in it. Without any check
+    /// a running server is ready.
+    #[must_use]
+    pub fn readiness<C, F>(mut self, name: &'static str, check: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.checks.push(Check { name, run: Box::new(move || Box::pin(check())) });
+        self
+    }
+
+    /// Takes both ports. From now on clients can connect; they are served by [`Bound::run`].
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub async fn bind(self) -> Result<Bound, BindError> {
+        // Before any metric handle is made: handles belong to the recorder of their birth.
+        crate::metrics::recorder();
+        let health = Health::new();
+        let calls = Arc::new(self.calls(health.clone())?);
+        let (listener, grpc) = listen(self.config.listen).await?;
+        let (admin_listener, admin) = listen(self.config.admin_listen).await?;
+        let addresses = Addresses { grpc, admin };
+        let (config, checks) = (self.config, self.checks);
+        Ok(Bound { config, listener, admin_listener, addresses, health, checks, calls })
+    }
+
+    fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
+        const OWN: [&[u8]; 3] = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let all: Vec<&[u8]> = OWN.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
+        let grpc_health = GrpcHealth { health, services: self.services.clone() };
+        let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
+        Ok(Calls {
+            routes: add_reflection(routes, &all).map_err(BindError::Reflection)?.prepare(),
+            methods: Methods::of(&all).map_err(BindError::Descriptors)?,
+            admission: Admission::new(self.config.max_in_flight, self.config.pushback),
+            totals: Totals::new(),
+            max_message_bytes: self.config.max_message_bytes,
+            default_deadline: self.config.default_deadline,
+        })
+    }
+}
+
+impl Bound {
+    /// Where gRPC is served, with the port the system chose if it was asked to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addresses.grpc
+    }
+
+    /// Where the admin HTTP is served.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Server").field("services", &self.services).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Bound").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn add_reflection(
+    routes: Routes,
+    descriptor_sets: &[&[u8]],
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let builder = || {
+        let builder =
+            tonic_reflection::server::Builder::configure().include_reflection_service(false);
+        descriptor_sets
+            .iter()
+            .fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set))
+    };
+    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
