@@ -1,0 +1,8 @@
+//! The serving half over real sockets: calls, connections, readiness, drain.
+
+mod calls;
+mod connections;
+mod drain;
+mod readiness;
+#[cfg(test)]
+mod support;
