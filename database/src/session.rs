@@ -44,6 +44,7 @@ pub trait Transaction<B: Backend>: Send {
 pub struct Session<B: Backend> {
     options: B::Options,
     connection: Option<B::Connection>,
+    attempt_timeout: Duration,
 }
 
 /// How far an attempt came.
@@ -63,7 +64,13 @@ enum Frame {
 impl<B: Backend> Session<B> {
     /// A session that connects when it is first used.
     pub fn new(options: B::Options) -> Self {
-        Self { options, connection: None }
+        Self { options, connection: None, attempt_timeout: ATTEMPT_TIMEOUT }
+    }
+
+    /// For work that nobody waits for, such as reading a whole database: an attempt may take this long.
+    #[must_use]
+    pub fn patient(self, attempt_timeout: Duration) -> Self {
+        Self { attempt_timeout, ..self }
     }
 
     /// Runs work between BEGIN and COMMIT.
@@ -147,7 +154,7 @@ impl<B: Backend> Session<B> {
             B::execute(&mut connection, "COMMIT").await?;
             Ok(output)
         };
-        let result = timeout(ATTEMPT_TIMEOUT, once).await.unwrap_or_else(|_| Err(timed_out()));
+        let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(timed_out()));
         match &result {
             Ok(_) => self.connection = Some(connection),
             Err(error) if B::classify(error) == Fault::Gone => {}

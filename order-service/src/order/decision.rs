@@ -1,0 +1,230 @@
+//! The fate of orders whose reservation was answered: pure.
+//!
+//! The storage checks the fences, locks the stock and asks [`decide`]; what it answers is written as it is.
+
+use std::collections::HashMap;
+
+use proto::id::{AccountId, IdempotencyKey, ProductId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Action, Notice, Order,
+    key::{Claim, Decided, GAVE_UP, Outcome},
+};
+
+/// What the account service said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The money is held.
+    Reserved,
+    /// It never will be.
+    Declined {
+        /// The account service's reason.
+        cause: String,
+    },
+    /// It could not be asked for so long that nobody waits any more. Perhaps the money is held.
+    GaveUp,
+}
+
+/// A claim whose reservation was answered.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The right to decide.
+    pub claim: Claim,
+    /// What the account service said.
+    pub verdict: Verdict,
+    /// The id that the payment gets if there is one.
+    pub payment_id: Uuid,
+}
+
+/// What becomes of a settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// A new order.
+    Placed(Order),
+    /// Refused for ever.
+    Failed(Outcome),
+    /// The key made this order before, and its row was dropped since: the row becomes what it was.
+    Restored(Order),
+}
+
+/// What a worker is told of its settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Its decision stands.
+    Decided(Decided),
+    /// Somebody else's does: read the key.
+    Elsewhere,
+}
+
+/// Pieces in stock, by product.
+pub type Stock = HashMap<ProductId, i64>;
+
+/// Orders that exist already, by the key that made them.
+pub type Earlier = HashMap<(AccountId, IdempotencyKey), Order>;
+
+impl Settlement {
+    /// What the key says unless stock runs out or an earlier order turns up. It is written first, with the fence
+    /// check, so that a worker without the right to decide stops before it touches anything else.
+    pub fn expected(&self) -> Outcome {
+        match &self.verdict {
+            Verdict::Reserved => Outcome::Placed { payment_id: self.payment_id },
+            Verdict::Declined { cause } => Outcome::Declined { cause: cause.clone() },
+            Verdict::GaveUp => Outcome::Declined { cause: GAVE_UP.into() },
+        }
+    }
+}
+
+/// Decides settlements, one after the other, whose fences held. Takes what they sell out of `stock`.
+///
+/// All products of the baskets must be in `stock`; one that is not counts as sold out.
+pub fn decide<'a>(
+    settlements: impl IntoIterator<Item = &'a Settlement>,
+    stock: &mut Stock,
+    earlier: &Earlier,
+    now: OffsetDateTime,
+) -> Vec<Decision> {
+    settlements.into_iter().map(|settlement| decide_one(settlement, stock, earlier, now)).collect()
+}
+
+fn decide_one(
+    settlement: &Settlement,
+    stock: &mut Stock,
+    earlier: &Earlier,
+    now: OffsetDateTime,
+) -> Decision {
+    let request = &settlement.claim.request;
+    if let Some(order) = earlier.get(&(request.account, request.key.clone())) {
+        return Decision::Restored(order.clone());
+    }
+    if settlement.verdict != Verdict::Reserved {
+        return Decision::Failed(settlement.expected());
+    }
+    let lines = request.basket.lines();
+    let left = |product| stock.get(&product).copied().unwrap_or_default();
+    if let Some(short) = lines.iter().find(|line| left(line.product_id) < line.quantity) {
+        return Decision::Failed(Outcome::OutOfStock { product_id: short.product_id });
+    }
+    for line in lines {
+        stock.entry(line.product_id).and_modify(|left| *left -= line.quantity);
+    }
+    Decision::Placed(settlement.claim.order(settlement.payment_id, now))
+}
+
+/// What the account service must be told after a decision.
+pub fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
+    let action = match (decision, &settlement.verdict) {
+        (Decision::Placed(_), _) => Action::Capture,
+        // A refused reservation holds nothing.
+        (_, Verdict::Declined { .. }) => return None,
+        (Decision::Failed(_) | Decision::Restored(_), _) => Action::Release,
+    };
+    let Claim { request, order_id, amount, .. } = &settlement.claim;
+    Some(Notice { account: request.account, order_id: *order_id, action, amount: *amount })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use proto::Money;
+
+    use super::*;
+    use crate::order::request::{Basket, Line, Request};
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn product(id: i64) -> ProductId {
+        ProductId::new(id).unwrap()
+    }
+
+    fn settlement(key: &str, lines: &[(i64, i64)], verdict: Verdict) -> Settlement {
+        let line =
+            |(id, quantity): &(i64, i64)| Line { product_id: product(*id), quantity: *quantity };
+        let request = Request {
+            account: AccountId::new(1).unwrap(),
+            key: IdempotencyKey::new(key).unwrap(),
+            basket: Basket::of_lines(lines.iter().map(line).collect()),
+        };
+        let claim = Claim {
+            request: Arc::new(request),
+            order_id: Uuid::from_u128(7),
+            amount: Money::parse("5").unwrap(),
+            fence: 1,
+            day: NOW.date(),
+        };
+        Settlement { claim, verdict, payment_id: Uuid::from_u128(8) }
+    }
+
+    #[test]
+    fn an_order_takes_all_its_lines_or_none() {
+        let wants = settlement("k", &[(1, 2), (2, 2)], Verdict::Reserved);
+        let mut stock = Stock::from([(product(1), 5), (product(2), 1)]);
+        let decided = decide([&wants], &mut stock, &Earlier::new(), NOW);
+        assert_eq!(decided, [Decision::Failed(Outcome::OutOfStock { product_id: product(2) })]);
+        assert_eq!(stock, Stock::from([(product(1), 5), (product(2), 1)]));
+        assert_eq!(notice(&wants, &decided[0]).map(|n| n.action), Some(Action::Release));
+    }
+
+    #[test]
+    fn a_declined_reservation_needs_no_release() {
+        let declined =
+            settlement("k", &[], Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() });
+        let decided = decide([&declined], &mut Stock::new(), &Earlier::new(), NOW);
+        assert_eq!(notice(&declined, &decided[0]), None);
+    }
+
+    #[test]
+    fn giving_up_leaves_a_release_in_case_the_money_is_held() {
+        let gave_up = settlement("k", &[], Verdict::GaveUp);
+        let decided = decide([&gave_up], &mut Stock::new(), &Earlier::new(), NOW);
+        assert_eq!(decided, [Decision::Failed(Outcome::Declined { cause: GAVE_UP.into() })]);
+        assert_eq!(notice(&gave_up, &decided[0]).map(|n| n.action), Some(Action::Release));
+    }
+
+    #[test]
+    fn bug_10_a_key_dropped_while_its_order_lives_makes_no_second_order() {
+        let again = settlement("k", &[(1, 1)], Verdict::Reserved);
+        let first = again.claim.order(Uuid::from_u128(1), NOW);
+        let request = &again.claim.request;
+        let earlier = Earlier::from([((request.account, request.key.clone()), first.clone())]);
+        let mut stock = Stock::from([(product(1), 1)]);
+        let decided = decide([&again], &mut stock, &earlier, NOW);
+        assert_eq!(decided, [Decision::Restored(first)]);
+        assert_eq!(stock[&product(1)], 1);
+        assert_eq!(notice(&again, &decided[0]).map(|n| n.action), Some(Action::Release));
+    }
+
+    proptest! {
+        #[test]
+        fn no_batch_sells_more_than_there_is(
+            stock in prop::collection::vec(0..20_i64, 3),
+            baskets in prop::collection::vec(prop::collection::btree_map(1..=3_i64, 1..8_i64, 0..3), 0..30),
+        ) {
+            let before: Stock = (1..).map(product).zip(stock).collect();
+            let settlements: Vec<_> = baskets
+                .iter()
+                .map(|lines| {
+                    let lines: Vec<_> = lines.iter().map(|(id, quantity)| (*id, *quantity)).collect();
+                    settlement("k", &lines, Verdict::Reserved)
+                })
+                .collect();
+            let mut after = before.clone();
+            let decided = decide(&settlements, &mut after, &Earlier::new(), NOW);
+            let mut sold = Stock::new();
+            for decision in &decided {
+                if let Decision::Placed(order) = decision {
+                    for line in order.basket.lines() {
+                        *sold.entry(line.product_id).or_default() += line.quantity;
+                    }
+                }
+            }
+            for (product, pieces) in &before {
+                prop_assert!(after[product] >= 0);
+                prop_assert_eq!(after[product] + sold.get(product).unwrap_or(&0), *pieces);
+            }
+        }
+    }
+}

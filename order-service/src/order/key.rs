@@ -1,0 +1,159 @@
+//! The row behind an idempotency key.
+//!
+//! A key is claimed once and decided once. Between the two, exactly one worker holds a lease on it; when the lease is
+//! over, anybody may take the key over by raising its fence, and from then on the old worker's writes match no row.
+
+use std::sync::Arc;
+
+use proto::{Money, id::ProductId};
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{
+    Order,
+    request::{Digest, Request},
+};
+
+/// The right to work on a key: valid while the fence in the database is this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What to do.
+    pub request: Arc<Request>,
+    /// The order's id and the reservation's, the same for every worker of this key.
+    pub order_id: Uuid,
+    /// The price as it was when the key was claimed.
+    pub amount: Money,
+    /// 1 for the first worker, one more with each takeover.
+    pub fence: i32,
+    /// Which partition holds the row. SQLite has none and leaves it at the day of the claim.
+    pub day: Date,
+}
+
+/// A key row as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// What was claimed, and by which fence it is worked on now.
+    pub claim: Claim,
+    /// The digest of the request that claimed it.
+    pub digest: Digest,
+    /// Where it stands.
+    pub state: KeyState,
+    /// When it was claimed.
+    pub created_at: OffsetDateTime,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyState {
+    /// Somebody works on it, or did until the lease was over. The database's clock says which.
+    Running {
+        /// Nobody holds it any more.
+        lease_over: bool,
+    },
+    /// Decided for ever.
+    Decided(Decided),
+}
+
+/// How a key was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// When, by the database's clock.
+    pub at: OffsetDateTime,
+}
+
+/// What can come of a request. Stored on the key as JSON: names never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// The order was placed.
+    Placed {
+        /// Its payment.
+        payment_id: Uuid,
+    },
+    /// The account service declined, or the service gave up.
+    Declined {
+        /// A reason of the account service, or [`GAVE_UP`].
+        cause: String,
+    },
+    /// A product ran out.
+    OutOfStock {
+        /// Which.
+        product_id: ProductId,
+    },
+}
+
+/// The cause of a decline when the account service could not be reached for too long.
+pub const GAVE_UP: &str = "TIMED_OUT";
+
+/// What a request that finds its key taken must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Another request used the key: refuse, run nothing.
+    Reused,
+    /// Answer what was decided.
+    Decided(Decided),
+    /// It is this very worker's row: an earlier try to claim it went through after all.
+    Mine,
+    /// Somebody holds it.
+    Running,
+    /// Nobody holds it any more: take it over.
+    LeaseOver,
+}
+
+impl KeyRow {
+    /// Judges the row for a request with this digest, whose worker would have claimed it for `order_id`.
+    pub fn judge(&self, digest: Digest, order_id: Uuid) -> Finding {
+        if self.digest != digest {
+            return Finding::Reused;
+        }
+        match &self.state {
+            KeyState::Decided(decided) => Finding::Decided(decided.clone()),
+            KeyState::Running { .. }
+                if self.claim.order_id == order_id && self.claim.fence == 1 =>
+            {
+                Finding::Mine
+            }
+            KeyState::Running { lease_over: true } => Finding::LeaseOver,
+            KeyState::Running { lease_over: false } => Finding::Running,
+        }
+    }
+}
+
+impl Claim {
+    /// The order as every caller of this key is told it was placed.
+    pub fn order(&self, payment_id: Uuid, placed_at: OffsetDateTime) -> Order {
+        Order {
+            order_id: self.order_id,
+            account: self.request.account,
+            key: self.request.key.clone(),
+            amount: self.amount,
+            basket: self.request.basket.clone(),
+            cancelled: false,
+            payment_id,
+            placed_at,
+        }
+    }
+}
+
+impl Outcome {
+    /// Its form in the database.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an outcome is plain data")
+    }
+
+    /// Reads it back.
+    pub fn from_json(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// The key's status with this outcome.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Placed { .. } => "SUCCESS",
+            Self::Declined { .. } | Self::OutOfStock { .. } => "FAILED",
+        }
+    }
+}

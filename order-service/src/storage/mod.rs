@@ -1,0 +1,209 @@
+//! What is kept, and how it is asked for: one trait, two databases.
+//!
+//! **One method is one transaction**, and methods take batches. A [`Store`] is one connection's worth of database,
+//! owned by one worker (see [`crate::workers`]). Neither implementation decides anything: they load rows, ask
+//! [`crate::order`], and write what it answers. Leases use the database's clock.
+
+pub mod postgres;
+pub mod sqlite;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use database::{Backend, DatabaseUrl, StoreError};
+use proto::id::{AccountId, IdempotencyKey, ProductId};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::order::{
+    Notice, Order,
+    catalog::{Adjusted, Adjustment, Product},
+    decision::{Settled, Settlement},
+    key::{Claim, KeyRow},
+    request::{Request, Unpriced},
+};
+
+/// How many days before today a key is looked for, and so how long it is kept at least.
+pub const KEY_DAYS: i64 = 2;
+
+/// A request that wants a key.
+#[derive(Debug, Clone)]
+pub struct NewClaim {
+    /// What is asked for.
+    pub request: Arc<Request>,
+    /// The id that the order gets if the key is free.
+    pub order_id: Uuid,
+}
+
+/// What came of wanting a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It was free and is now held by the asker.
+    Mine(Claim),
+    /// There is a row already: read it.
+    Taken,
+    /// The key is free, but the basket has no price. Nothing was claimed.
+    Unpriced(Unpriced),
+}
+
+/// A key that nobody holds any more.
+#[derive(Debug, Clone)]
+pub struct Overdue {
+    /// The row.
+    pub row: KeyRow,
+    /// It was claimed so long ago that it is to be given up.
+    pub give_up: bool,
+}
+
+/// What settling a batch left behind.
+#[derive(Debug)]
+pub struct SettledBatch {
+    /// One answer a settlement, in their order.
+    pub settled: Vec<Settled>,
+    /// Outbox rows that were written, and that this process has leased to itself.
+    pub notices: Vec<Notice>,
+}
+
+/// The order a cancel left, and the outbox row if this was the first.
+#[derive(Debug)]
+pub struct Cancelled {
+    /// The order, cancelled.
+    pub order: Order,
+    /// What must be told to the account service.
+    pub notice: Option<Notice>,
+}
+
+/// How long leases last, by the database's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Leases {
+    /// A worker's hold on a key (A15).
+    pub key: Duration,
+    /// A process's hold on an outbox row.
+    pub notice: Duration,
+    /// After this a key that could not be decided is given up.
+    pub give_up: Duration,
+}
+
+/// A breach of an invariant, with the rows that show it.
+#[derive(Debug, Serialize)]
+pub struct Breach {
+    /// Its number in ARCHITECTURE.md, such as `I5`.
+    pub invariant: &'static str,
+    /// What is wrong, with the ids of the row.
+    pub row: String,
+}
+
+/// One connection's worth of database.
+pub trait Store: Sized + Send + 'static {
+    /// The database it speaks to.
+    type Backend: Backend;
+
+    /// A store that connects when it is first used. `None` when the address is another backend's.
+    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self>;
+
+    /// Brings the schema up to date.
+    fn migrate(&mut self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;
+
+    /// Answers whether the database is there and has the schema.
+    fn ping(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// T0: claims keys that are free, at the catalogue's prices of now.
+    fn claim(
+        &mut self,
+        claims: &[NewClaim],
+    ) -> impl Future<Output = Result<Vec<Claimed>, StoreError>> + Send;
+
+    /// D: reads keys.
+    fn keys(
+        &mut self,
+        keys: &[(AccountId, IdempotencyKey)],
+    ) -> impl Future<Output = Result<Vec<Option<KeyRow>>, StoreError>> + Send;
+
+    /// T1: takes keys over whose lease is over and whose fence is still the one seen. `None`: somebody else won.
+    fn take_over(
+        &mut self,
+        seen: &[Claim],
+    ) -> impl Future<Output = Result<Vec<Option<Claim>>, StoreError>> + Send;
+
+    /// T3, T3' and T4: decides keys whose fence is still the claim's.
+    fn settle(
+        &mut self,
+        settlements: &[Settlement],
+    ) -> impl Future<Output = Result<SettledBatch, StoreError>> + Send;
+
+    /// T5: ends leases now, so that the next request need not wait.
+    fn hand_back(
+        &mut self,
+        claims: &[Claim],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Finds keys whose lease is over, longest first.
+    fn overdue(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Overdue>, StoreError>> + Send;
+
+    /// Leases outbox rows that are due, passing over rows that another process is leasing.
+    fn lease_notices(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Notice>, StoreError>> + Send;
+
+    /// Deletes outbox rows that the account service answered.
+    fn finish_notices(
+        &mut self,
+        notices: &[Notice],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Reads orders with their payments.
+    fn orders(
+        &mut self,
+        ids: &[(AccountId, Uuid)],
+    ) -> impl Future<Output = Result<Vec<Option<Order>>, StoreError>> + Send;
+
+    /// Reads an account's orders, newest first, older than `before`.
+    fn list_orders(
+        &mut self,
+        account: AccountId,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Order>, StoreError>> + Send;
+
+    /// Cancels an order: stock back, payment refunded, outbox row. `None`: there is no such order.
+    fn cancel(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> impl Future<Output = Result<Option<Cancelled>, StoreError>> + Send;
+
+    /// Creates or sets a product.
+    fn put_product(
+        &mut self,
+        product: &Product,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Reads products.
+    fn products(
+        &mut self,
+        ids: &[ProductId],
+    ) -> impl Future<Output = Result<Vec<Option<Product>>, StoreError>> + Send;
+
+    /// Reads products after `after`, in id order.
+    fn list_products(
+        &mut self,
+        after: Option<ProductId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Product>, StoreError>> + Send;
+
+    /// Adjusts stock once.
+    fn adjust_stock(
+        &mut self,
+        adjustment: &Adjustment,
+    ) -> impl Future<Output = Result<Adjusted, StoreError>> + Send;
+
+    /// Makes room for the keys of days to come and lets go of keys that are too old, never of one still undecided.
+    /// Answers how many partitions or rows went.
+    fn keep_keys(&mut self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Checks the invariants that this database alone can show.
+    fn verify(&mut self) -> impl Future<Output = Result<Vec<Breach>, StoreError>> + Send;
+}

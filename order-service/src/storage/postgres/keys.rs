@@ -1,0 +1,138 @@
+//! D, T1 and T5: reading keys, taking them over, handing them back.
+
+use std::{collections::HashMap, time::Duration};
+
+use database::{Postgres, Transaction};
+use proto::id::{AccountId, IdempotencyKey};
+use sqlx::{PgConnection, Row, query::Query};
+use uuid::Uuid;
+
+use super::rows;
+use crate::{
+    order::key::{Claim, KeyRow},
+    storage::{KEY_DAYS, Overdue},
+};
+
+const READ: &str = "
+    SELECT k.*, k.lease_until <= now() AS lease_over
+    FROM UNNEST($1::bigint[], $2::text[]) AS c (account_id, idempotency_key)
+    JOIN idempotency_keys AS k USING (account_id, idempotency_key)
+    WHERE k.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $3 AND (now() AT TIME ZONE 'UTC')::date + 1";
+
+const TAKE_OVER: &str = "
+    UPDATE idempotency_keys AS k
+    SET fence = k.fence + 1, lease_until = now() + make_interval(secs => $5)
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[]) AS c (account_id, idempotency_key, day, fence)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+      AND k.fence = c.fence AND k.status = 'PROCESSING' AND k.lease_until <= now()
+    RETURNING k.order_id, k.fence";
+
+const HAND_BACK: &str = "
+    UPDATE idempotency_keys AS k
+    SET lease_until = now()
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[]) AS c (account_id, idempotency_key, day, fence)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+      AND k.fence = c.fence AND k.status = 'PROCESSING'";
+
+const OVERDUE: &str = "
+    SELECT k.*, TRUE AS lease_over, k.created_at <= now() - make_interval(secs => $1) AS give_up
+    FROM idempotency_keys AS k
+    WHERE k.status = 'PROCESSING' AND k.lease_until <= now()
+    ORDER BY k.lease_until
+    LIMIT $2";
+
+pub(super) struct ReadKeys<'a> {
+    pub(super) keys: &'a [(AccountId, IdempotencyKey)],
+}
+
+impl Transaction<Postgres> for ReadKeys<'_> {
+    const NAME: &'static str = "read_keys";
+    type Output = HashMap<(AccountId, IdempotencyKey), KeyRow>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let found = sqlx::query(READ)
+            .bind(self.keys.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
+            .bind(self.keys.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+            .bind(KEY_DAYS as i32)
+            .fetch_all(connection)
+            .await?;
+        let mut keys = HashMap::with_capacity(found.len());
+        for row in &found {
+            let row = rows::key_row(row)?;
+            let id = (row.claim.request.account, row.claim.request.key.clone());
+            // The claim of the earlier day stands, should there ever be two.
+            match keys.get(&id) {
+                Some(KeyRow { claim, .. }) if claim.day <= row.claim.day => {}
+                Some(_) | None => drop(keys.insert(id, row)),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+pub(super) struct TakeOver<'a> {
+    pub(super) seen: &'a [Claim],
+    pub(super) lease: Duration,
+}
+
+impl Transaction<Postgres> for TakeOver<'_> {
+    const NAME: &'static str = "take_over";
+    type Output = HashMap<Uuid, i32>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let taken = bind_claims(sqlx::query(TAKE_OVER), self.seen)
+            .bind(self.lease.as_secs_f64())
+            .fetch_all(connection)
+            .await?;
+        taken.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
+    }
+}
+
+pub(super) struct HandBack<'a> {
+    pub(super) claims: &'a [Claim],
+}
+
+impl Transaction<Postgres> for HandBack<'_> {
+    const NAME: &'static str = "hand_back";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        bind_claims(sqlx::query(HAND_BACK), self.claims).execute(connection).await.map(drop)
+    }
+}
+
+pub(super) struct ReadOverdue {
+    pub(super) limit: usize,
+    pub(super) give_up: Duration,
+}
+
+impl Transaction<Postgres> for ReadOverdue {
+    const NAME: &'static str = "read_overdue";
+    type Output = Vec<Overdue>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let found = sqlx::query(OVERDUE)
+            .bind(self.give_up.as_secs_f64())
+            .bind(self.limit as i64)
+            .fetch_all(connection)
+            .await?;
+        let overdue =
+            |row| Ok(Overdue { row: rows::key_row(row)?, give_up: row.try_get("give_up")? });
+        found.iter().map(overdue).collect()
+    }
+}
+
+type PgQuery<'q> = Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Binds what names a claim: `$1` account, `$2` key, `$3` day, `$4` fence.
+pub(super) fn bind_claims<'q, 'a>(
+    query: PgQuery<'q>,
+    claims: impl IntoIterator<Item = &'a Claim, IntoIter: Clone>,
+) -> PgQuery<'q> {
+    let claims = claims.into_iter();
+    query
+        .bind(claims.clone().map(|claim| claim.request.account.get()).collect::<Vec<_>>())
+        .bind(claims.clone().map(|claim| claim.request.key.as_str()).collect::<Vec<_>>())
+        .bind(claims.clone().map(|claim| claim.day).collect::<Vec<_>>())
+        .bind(claims.map(|claim| claim.fence).collect::<Vec<_>>())
+}

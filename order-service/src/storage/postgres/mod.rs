@@ -1,0 +1,181 @@
+//! Orders in PostgreSQL: every batch is a handful of statements over `UNNEST`ed arrays, whatever its size.
+
+mod catalog;
+mod claim;
+mod keys;
+mod orders;
+mod outbox;
+mod partitions;
+mod rows;
+mod settle;
+mod verify;
+
+use std::collections::HashMap;
+
+use database::{DatabaseUrl, Postgres, Session, StoreError, Transaction};
+use proto::id::{AccountId, IdempotencyKey, ProductId};
+use sqlx::{
+    PgConnection,
+    migrate::{MigrateError, Migrator},
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, SettledBatch, Store};
+use crate::order::{
+    Notice, Order,
+    catalog::{Adjusted, Adjustment, Product},
+    decision::{Earlier, Settlement},
+    key::{Claim, KeyRow},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// One connection to the orders in PostgreSQL.
+pub struct PostgresStore {
+    session: Session<Postgres>,
+    leases: Leases,
+    /// What the database's clock said, and when; see [`claim::near_midnight`].
+    clock: Option<(Instant, OffsetDateTime)>,
+}
+
+impl Store for PostgresStore {
+    type Backend = Postgres;
+
+    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
+        let DatabaseUrl::Postgres(address) = url else { return None };
+        let options = Postgres::options((**address).clone(), "order-service");
+        Some(Self { session: Session::new(options), leases, clock: None })
+    }
+
+    async fn migrate(&mut self) -> Result<(), MigrateError> {
+        self.session.migrate(&MIGRATIONS).await?;
+        self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
+    }
+
+    async fn ping(&mut self) -> Result<(), StoreError> {
+        self.session.statement(&mut Ping).await
+    }
+
+    async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
+        let serialise =
+            self.clock.is_none_or(|(at, said)| claim::near_midnight(said + at.elapsed()));
+        let mut work = claim::ClaimKeys { claims, lease: self.leases.key, serialise };
+        let claimed = if serialise {
+            self.session.transact(&mut work).await?
+        } else {
+            self.session.statement(&mut work).await?
+        };
+        if let Some(now) = claimed.now {
+            self.clock = Some((Instant::now(), now));
+        }
+        Ok(claimed.answers)
+    }
+
+    async fn keys(
+        &mut self,
+        keys: &[(AccountId, IdempotencyKey)],
+    ) -> Result<Vec<Option<KeyRow>>, StoreError> {
+        let mut found = self.session.statement(&mut keys::ReadKeys { keys }).await?;
+        Ok(keys.iter().map(|key| found.remove(key)).collect())
+    }
+
+    async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
+        let mut work = keys::TakeOver { seen, lease: self.leases.key };
+        let fences: HashMap<Uuid, i32> = self.session.transact(&mut work).await?;
+        let taken = |claim: &Claim| {
+            fences.get(&claim.order_id).map(|fence| Claim { fence: *fence, ..claim.clone() })
+        };
+        Ok(seen.iter().map(taken).collect())
+    }
+
+    async fn settle(&mut self, settlements: &[Settlement]) -> Result<SettledBatch, StoreError> {
+        let lease = self.leases.notice;
+        let mut work = settle::Settle { settlements, lease, again: false, earlier: Earlier::new() };
+        self.session.transact(&mut work).await
+    }
+
+    async fn hand_back(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
+        self.session.statement(&mut keys::HandBack { claims }).await
+    }
+
+    async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
+        self.session.statement(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+    }
+
+    async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
+        let mut work = outbox::LeaseNotices { limit, lease: self.leases.notice };
+        self.session.transact(&mut work).await
+    }
+
+    async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
+        self.session.statement(&mut outbox::FinishNotices { notices }).await
+    }
+
+    async fn orders(
+        &mut self,
+        ids: &[(AccountId, Uuid)],
+    ) -> Result<Vec<Option<Order>>, StoreError> {
+        let mut found = self.session.statement(&mut orders::ReadOrders { ids }).await?;
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
+    }
+
+    async fn list_orders(
+        &mut self,
+        account: AccountId,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        self.session.statement(&mut orders::ListOrders { account, before, limit }).await
+    }
+
+    async fn cancel(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> Result<Option<Cancelled>, StoreError> {
+        let mut work = orders::Cancel { account, order_id, lease: self.leases.notice };
+        self.session.transact(&mut work).await
+    }
+
+    async fn put_product(&mut self, product: &Product) -> Result<(), StoreError> {
+        self.session.statement(&mut catalog::PutProduct { product }).await
+    }
+
+    async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
+        let mut found = self.session.statement(&mut catalog::ReadProducts { ids }).await?;
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
+    }
+
+    async fn list_products(
+        &mut self,
+        after: Option<ProductId>,
+        limit: usize,
+    ) -> Result<Vec<Product>, StoreError> {
+        self.session.statement(&mut catalog::ListProducts { after, limit }).await
+    }
+
+    async fn adjust_stock(&mut self, adjustment: &Adjustment) -> Result<Adjusted, StoreError> {
+        self.session.transact(&mut catalog::Adjust { adjustment }).await
+    }
+
+    async fn keep_keys(&mut self) -> Result<u64, StoreError> {
+        self.session.transact(&mut partitions::KeepKeys).await
+    }
+
+    async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
+        self.session.transact(&mut verify::Verify).await
+    }
+}
+
+struct Ping;
+
+impl Transaction<Postgres> for Ping {
+    const NAME: &'static str = "ping";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query("SELECT FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
+    }
+}

@@ -1,0 +1,186 @@
+//! Orders and payments: written by settling, read, listed, cancelled.
+
+use std::{collections::HashMap, time::Duration};
+
+use database::{Postgres, Transaction};
+use proto::id::AccountId;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{outbox, rows};
+use crate::{
+    order::{Order, decision::Earlier, request::Request},
+    storage::Cancelled,
+};
+
+const INSERT_ORDERS: &str = "
+    INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, status, created_at)
+    SELECT c.*, 'PLACED', now()
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[], $5::text[]) AS c";
+
+const INSERT_PAYMENTS: &str = "
+    INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
+    SELECT c.*, 'COMPLETED', now()
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::uuid[], $4::numeric[]) AS c";
+
+const BY_KEY: &str = "
+    SELECT o.*, p.payment_id
+    FROM UNNEST($1::bigint[], $2::text[]) AS c (account_id, idempotency_key)
+    JOIN orders AS o USING (account_id, idempotency_key)
+    JOIN payments AS p USING (account_id, order_id)";
+
+const BY_ID: &str = "
+    SELECT o.*, p.payment_id
+    FROM UNNEST($1::bigint[], $2::uuid[]) AS c (account_id, order_id)
+    JOIN orders AS o USING (account_id, order_id)
+    JOIN payments AS p USING (account_id, order_id)";
+
+const LIST: &str = "
+    SELECT o.*, p.payment_id
+    FROM orders AS o JOIN payments AS p USING (account_id, order_id)
+    WHERE o.account_id = $1 AND ($2::uuid IS NULL OR o.order_id < $2)
+    ORDER BY o.order_id DESC
+    LIMIT $3";
+
+const LOCK: &str = "
+    SELECT o.*, p.payment_id
+    FROM orders AS o JOIN payments AS p USING (account_id, order_id)
+    WHERE o.account_id = $1 AND o.order_id = $2
+    FOR NO KEY UPDATE OF o";
+
+const CANCEL: &str = "
+    WITH refunded AS (
+        UPDATE payments SET status = 'REFUNDED' WHERE account_id = $1 AND order_id = $2
+    )
+    UPDATE orders SET status = 'CANCELLED' WHERE account_id = $1 AND order_id = $2";
+
+const LOCK_PRODUCTS: &str =
+    "SELECT FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
+
+const RETURN_STOCK: &str = "
+    UPDATE products AS p SET stock = p.stock + c.quantity
+    FROM UNNEST($1::bigint[], $2::bigint[]) AS c (product_id, quantity)
+    WHERE p.product_id = c.product_id";
+
+/// Writes new orders with their payments.
+pub(super) async fn insert<'a>(
+    connection: &mut PgConnection,
+    orders: impl Iterator<Item = &'a Order> + Clone,
+) -> sqlx::Result<()> {
+    let accounts: Vec<_> = orders.clone().map(|order| order.account.get()).collect();
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = orders.clone().map(|order| order.order_id).collect();
+    let amounts: Vec<_> = orders.clone().map(|order| order.amount.decimal()).collect();
+    sqlx::query(INSERT_ORDERS)
+        .bind(&accounts)
+        .bind(&ids)
+        .bind(orders.clone().map(|order| order.key.as_str()).collect::<Vec<_>>())
+        .bind(&amounts)
+        .bind(orders.clone().map(|order| order.basket.to_json()).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(INSERT_PAYMENTS)
+        .bind(&accounts)
+        .bind(&ids)
+        .bind(orders.map(|order| order.payment_id).collect::<Vec<_>>())
+        .bind(&amounts)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Finds orders that the keys of these requests made before.
+pub(super) async fn earlier<'a>(
+    connection: &mut PgConnection,
+    requests: impl Iterator<Item = &'a Request> + Clone,
+) -> sqlx::Result<Earlier> {
+    let found = sqlx::query(BY_KEY)
+        .bind(requests.clone().map(|request| request.account.get()).collect::<Vec<_>>())
+        .bind(requests.map(|request| request.key.as_str()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    let keyed = |row| rows::order(row).map(|order| ((order.account, order.key.clone()), order));
+    found.iter().map(keyed).collect()
+}
+
+pub(super) struct ReadOrders<'a> {
+    pub(super) ids: &'a [(AccountId, Uuid)],
+}
+
+impl Transaction<Postgres> for ReadOrders<'_> {
+    const NAME: &'static str = "read_orders";
+    type Output = HashMap<(AccountId, Uuid), Order>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let found = sqlx::query(BY_ID)
+            .bind(self.ids.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
+            .bind(self.ids.iter().map(|(_, order_id)| *order_id).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+        found.iter().map(|row| rows::order(row).map(|o| ((o.account, o.order_id), o))).collect()
+    }
+}
+
+pub(super) struct ListOrders {
+    pub(super) account: AccountId,
+    pub(super) before: Option<Uuid>,
+    pub(super) limit: usize,
+}
+
+impl Transaction<Postgres> for ListOrders {
+    const NAME: &'static str = "list_orders";
+    type Output = Vec<Order>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let found = sqlx::query(LIST)
+            .bind(self.account.get())
+            .bind(self.before)
+            .bind(self.limit as i64)
+            .fetch_all(connection)
+            .await?;
+        found.iter().map(rows::order).collect()
+    }
+}
+
+pub(super) struct Cancel {
+    pub(super) account: AccountId,
+    pub(super) order_id: Uuid,
+    pub(super) lease: Duration,
+}
+
+impl Transaction<Postgres> for Cancel {
+    const NAME: &'static str = "cancel";
+    type Output = Option<Cancelled>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let (account, order_id) = (self.account.get(), self.order_id);
+        let found =
+            sqlx::query(LOCK).bind(account).bind(order_id).fetch_optional(&mut *connection).await?;
+        let Some(row) = found else { return Ok(None) };
+        let mut order = rows::order(&row)?;
+        let Some(notice) = order.cancel() else {
+            return Ok(Some(Cancelled { order, notice: None }));
+        };
+        sqlx::query(CANCEL).bind(account).bind(order_id).execute(&mut *connection).await?;
+        return_stock(connection, &order).await?;
+        outbox::insert(connection, std::slice::from_ref(&notice), self.lease).await?;
+        Ok(Some(Cancelled { order, notice: Some(notice) }))
+    }
+}
+
+async fn return_stock(connection: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
+    let lines = order.basket.lines();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let products: Vec<_> = lines.iter().map(|line| line.product_id.get()).collect();
+    sqlx::query(LOCK_PRODUCTS).bind(&products).execute(&mut *connection).await?;
+    sqlx::query(RETURN_STOCK)
+        .bind(&products)
+        .bind(lines.iter().map(|line| line.quantity).collect::<Vec<_>>())
+        .execute(connection)
+        .await
+        .map(drop)
+}

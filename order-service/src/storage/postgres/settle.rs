@@ -1,0 +1,218 @@
+//! T3, T3' and T4: a batch of decisions, one transaction.
+//!
+//! Statement by statement, and why in this order:
+//!
+//! 1. The keys, *where the fence is the claim's*. A worker that was overtaken matches no row and touches nothing else.
+//! 2. The stock of the products concerned, locked in product order; then the core decides.
+//! 3. Stock, orders, payments, outbox: one statement a table. A batch without lines skips the stock.
+//! 4. Keys whose outcome is not the one expected in 1 (sold out), and keys that are restored from an earlier order.
+//!
+//! An order that exists already (its key was dropped with its partition) fails the unique key on `orders`. The session
+//! rolls back and runs the batch again; only then are earlier orders looked for, so that the common case pays nothing.
+
+use std::{collections::HashSet, time::Duration};
+
+use database::{Postgres, Transaction};
+use sqlx::{PgConnection, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{keys::bind_claims, orders, outbox, rows};
+use crate::{
+    order::{
+        Order,
+        decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+        key::{Decided, Outcome},
+    },
+    storage::SettledBatch,
+};
+
+const DECIDE: &str = "
+    UPDATE idempotency_keys AS k
+    SET status = c.status, response = c.response, decided_at = now()
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
+        AS c (account_id, idempotency_key, day, fence, status, response)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+      AND k.fence = c.fence AND k.status = 'PROCESSING'
+    RETURNING k.order_id, k.decided_at";
+
+const CORRECT: &str = "
+    UPDATE idempotency_keys AS k
+    SET status = c.status, response = c.response
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
+        AS c (account_id, idempotency_key, day, fence, status, response)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+      AND k.fence = c.fence";
+
+const RESTORE: &str = "
+    UPDATE idempotency_keys
+    SET status = 'SUCCESS', response = $5, order_id = $6, amount = $7, digest = $8, request = $9, decided_at = $10
+    WHERE account_id = $1 AND idempotency_key = $2 AND day = $3 AND fence = $4";
+
+const LOCK_STOCK: &str = "
+    SELECT product_id, stock FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
+
+const WRITE_STOCK: &str = "
+    UPDATE products AS p SET stock = c.stock
+    FROM UNNEST($1::bigint[], $2::bigint[]) AS c (product_id, stock)
+    WHERE p.product_id = c.product_id";
+
+pub(super) struct Settle<'a> {
+    pub(super) settlements: &'a [Settlement],
+    pub(super) lease: Duration,
+    /// The first run met a conflict: look for earlier orders.
+    pub(super) again: bool,
+    pub(super) earlier: Earlier,
+}
+
+impl Transaction<Postgres> for Settle<'_> {
+    const NAME: &'static str = "settle";
+    type Output = SettledBatch;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<SettledBatch> {
+        if std::mem::replace(&mut self.again, true) {
+            let requests = self.settlements.iter().map(|s| &*s.claim.request);
+            self.earlier = orders::earlier(connection, requests).await?;
+        }
+        let Some((held, now)) = self.check_fences(connection).await? else {
+            return Ok(SettledBatch {
+                settled: vec![Settled::Elsewhere; self.settlements.len()],
+                notices: vec![],
+            });
+        };
+        let holders: Vec<_> =
+            self.settlements.iter().filter(|s| held.contains(&s.claim.order_id)).collect();
+        let mut stock = lock_stock(connection, &holders).await?;
+        let decisions = decision::decide(holders.iter().copied(), &mut stock, &self.earlier, now);
+        let decided: Vec<_> = holders.iter().copied().zip(&decisions).collect();
+        write_stock(connection, &stock).await?;
+        orders::insert(connection, placed(&decided)).await?;
+        correct(connection, &decided).await?;
+        let notices =
+            decided.iter().filter_map(|(s, d)| decision::notice(s, d)).collect::<Vec<_>>();
+        outbox::insert(connection, &notices, self.lease).await?;
+        Ok(SettledBatch { settled: self.answers(&decided, now), notices })
+    }
+}
+
+type Pairs<'a> = [(&'a Settlement, &'a Decision)];
+
+impl Settle<'_> {
+    /// Writes the expected outcome wherever the fence holds. Answers which orders those are, and the clock.
+    async fn check_fences(
+        &self,
+        connection: &mut PgConnection,
+    ) -> sqlx::Result<Option<(HashSet<Uuid>, OffsetDateTime)>> {
+        let outcomes: Vec<_> = self.settlements.iter().map(Settlement::expected).collect();
+        let held = bind_claims(sqlx::query(DECIDE), self.settlements.iter().map(|s| &s.claim))
+            .bind(outcomes.iter().map(Outcome::status).collect::<Vec<_>>())
+            .bind(outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+        let Some(first) = held.first() else { return Ok(None) };
+        let now = first.try_get("decided_at")?;
+        let ids = held.iter().map(|row| row.try_get("order_id")).collect::<sqlx::Result<_>>()?;
+        Ok(Some((ids, now)))
+    }
+
+    fn answers(&self, decided: &Pairs<'_>, now: OffsetDateTime) -> Vec<Settled> {
+        let mut decided = decided.iter().peekable();
+        let answer = |settlement: &Settlement| {
+            let Some((_, decision)) = decided.next_if(|(s, _)| std::ptr::eq(*s, settlement)) else {
+                return Settled::Elsewhere;
+            };
+            let outcome = match decision {
+                Decision::Placed(_) => settlement.expected(),
+                Decision::Failed(outcome) => outcome.clone(),
+                Decision::Restored(_) => return Settled::Elsewhere,
+            };
+            Settled::Decided(Decided { outcome, at: now })
+        };
+        self.settlements.iter().map(answer).collect()
+    }
+}
+
+fn placed<'a>(decided: &'a Pairs<'a>) -> impl Iterator<Item = &'a Order> + Clone {
+    decided.iter().filter_map(|(_, decision)| match decision {
+        Decision::Placed(order) => Some(order),
+        Decision::Failed(_) | Decision::Restored(_) => None,
+    })
+}
+
+async fn lock_stock(
+    connection: &mut PgConnection,
+    settlements: &[&Settlement],
+) -> sqlx::Result<Stock> {
+    let lines = settlements.iter().flat_map(|s| s.claim.request.basket.lines());
+    let products: HashSet<i64> = lines.map(|line| line.product_id.get()).collect();
+    if products.is_empty() {
+        return Ok(Stock::new());
+    }
+    let products: Vec<_> = products.into_iter().collect();
+    let locked = sqlx::query(LOCK_STOCK).bind(products).fetch_all(connection).await?;
+    let left = |row: &sqlx::postgres::PgRow| {
+        let product = proto::id::ProductId::new(row.try_get("product_id")?).map_err(rows::odd)?;
+        Ok((product, row.try_get("stock")?))
+    };
+    locked.iter().map(left).collect()
+}
+
+async fn write_stock(connection: &mut PgConnection, stock: &Stock) -> sqlx::Result<()> {
+    if stock.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(WRITE_STOCK)
+        .bind(stock.keys().map(|product| product.get()).collect::<Vec<_>>())
+        .bind(stock.values().copied().collect::<Vec<_>>())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Rewrites keys whose outcome is not the one that was expected.
+async fn correct(connection: &mut PgConnection, decided: &Pairs<'_>) -> sqlx::Result<()> {
+    let failed = decided.iter().filter_map(|(settlement, decision)| match decision {
+        Decision::Failed(outcome) if *outcome != settlement.expected() => {
+            Some((&settlement.claim, outcome))
+        }
+        Decision::Failed(_) | Decision::Placed(_) | Decision::Restored(_) => None,
+    });
+    let failed: Vec<_> = failed.collect();
+    if !failed.is_empty() {
+        bind_claims(sqlx::query(CORRECT), failed.iter().map(|(claim, _)| *claim))
+            .bind(failed.iter().map(|(_, outcome)| outcome.status()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|(_, outcome)| outcome.to_json()).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (settlement, decision) in decided {
+        if let Decision::Restored(order) = decision {
+            restore(connection, settlement, order).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a key row what it was when it placed its order, from the order.
+async fn restore(
+    connection: &mut PgConnection,
+    settlement: &Settlement,
+    order: &Order,
+) -> sqlx::Result<()> {
+    let claim = &settlement.claim;
+    let request = order.request();
+    sqlx::query(RESTORE)
+        .bind(claim.request.account.get())
+        .bind(claim.request.key.as_str())
+        .bind(claim.day)
+        .bind(claim.fence)
+        .bind(Outcome::Placed { payment_id: order.payment_id }.to_json())
+        .bind(order.order_id)
+        .bind(order.amount.decimal())
+        .bind(request.digest().as_bytes())
+        .bind(request.basket.to_json())
+        .bind(order.placed_at)
+        .execute(connection)
+        .await
+        .map(drop)
+}

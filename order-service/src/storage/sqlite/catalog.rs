@@ -1,0 +1,125 @@
+//! The catalogue.
+
+use std::collections::HashMap;
+
+use database::{Sqlite, Transaction};
+use proto::id::ProductId;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows;
+use crate::order::catalog::{self, Adjusted, Adjustment, Product};
+
+const PUT: &str = "
+    INSERT INTO products (product_id, name, price, stock, supplied) VALUES (?1, ?2, ?3, ?4, ?4)
+    ON CONFLICT (product_id) DO UPDATE
+    SET name = excluded.name, price = excluded.price, stock = excluded.stock,
+        supplied = supplied + excluded.stock - stock";
+
+const READ: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = ?1";
+
+const LIST: &str = "
+    SELECT product_id, name, price, stock FROM products
+    WHERE ?1 IS NULL OR product_id > ?1 ORDER BY product_id LIMIT ?2";
+
+const ADJUSTED_BEFORE: &str =
+    "SELECT delta FROM stock_adjustments WHERE product_id = ?1 AND adjustment_id = ?2";
+
+const REMEMBER: &str = "
+    INSERT INTO stock_adjustments (product_id, adjustment_id, delta, created_at) VALUES (?1, ?2, ?3, ?4)";
+
+const ADJUST: &str =
+    "UPDATE products SET stock = stock + ?2, supplied = supplied + ?2 WHERE product_id = ?1";
+
+pub(super) struct PutProduct<'a> {
+    pub(super) product: &'a Product,
+}
+
+impl Transaction<Sqlite> for PutProduct<'_> {
+    const NAME: &'static str = "put_product";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        sqlx::query(PUT)
+            .bind(self.product.product_id.get())
+            .bind(&self.product.name)
+            .bind(self.product.price.units())
+            .bind(self.product.stock)
+            .execute(connection)
+            .await
+            .map(drop)
+    }
+}
+
+pub(super) struct ReadProducts<'a> {
+    pub(super) ids: &'a [ProductId],
+}
+
+impl Transaction<Sqlite> for ReadProducts<'_> {
+    const NAME: &'static str = "read_products";
+    type Output = HashMap<ProductId, Product>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+        let mut products = HashMap::new();
+        for id in self.ids {
+            products.extend(read(connection, *id).await?.map(|product| (*id, product)));
+        }
+        Ok(products)
+    }
+}
+
+pub(super) struct ListProducts {
+    pub(super) after: Option<ProductId>,
+    pub(super) limit: usize,
+}
+
+impl Transaction<Sqlite> for ListProducts {
+    const NAME: &'static str = "list_products";
+    type Output = Vec<Product>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+        let found = sqlx::query(LIST)
+            .bind(self.after.map(ProductId::get))
+            .bind(self.limit as i64)
+            .fetch_all(connection)
+            .await?;
+        found.iter().map(rows::product).collect()
+    }
+}
+
+pub(super) struct Adjust<'a> {
+    pub(super) adjustment: &'a Adjustment,
+}
+
+impl Transaction<Sqlite> for Adjust<'_> {
+    const NAME: &'static str = "adjust_stock";
+    type Output = Adjusted;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Adjusted> {
+        let Adjustment { product_id, adjustment_id, delta } = self.adjustment;
+        let product = read(connection, *product_id).await?;
+        let before = sqlx::query(ADJUSTED_BEFORE)
+            .bind(product_id.get())
+            .bind(adjustment_id.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let before = before.map(|row| row.try_get("delta")).transpose()?;
+        let adjusted = catalog::adjust(product, before, *delta);
+        if let Adjusted::Done(_) = &adjusted {
+            let now = rows::now(connection).await?;
+            sqlx::query(REMEMBER)
+                .bind(product_id.get())
+                .bind(adjustment_id.as_str())
+                .bind(delta)
+                .bind(now)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(ADJUST).bind(product_id.get()).bind(delta).execute(connection).await?;
+        }
+        Ok(adjusted)
+    }
+}
+
+async fn read(connection: &mut SqliteConnection, id: ProductId) -> sqlx::Result<Option<Product>> {
+    let row = sqlx::query(READ).bind(id.get()).fetch_optional(connection).await?;
+    row.as_ref().map(rows::product).transpose()
+}

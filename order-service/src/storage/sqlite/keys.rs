@@ -1,0 +1,144 @@
+//! D, T1 and T5: reading keys, taking them over, handing them back; and letting go of old ones.
+
+use std::time::Duration;
+
+use database::{Sqlite, Transaction};
+use proto::id::{AccountId, IdempotencyKey};
+use sqlx::{Row, SqliteConnection};
+
+use super::rows;
+use crate::{
+    order::key::{Claim, KeyRow},
+    storage::{KEY_DAYS, Overdue},
+};
+
+/// Old keys that one round lets go of: a short write, so that orders do not wait for it.
+const PRUNE_AT_ONCE: i64 = 500;
+
+const READ: &str = "SELECT * FROM idempotency_keys WHERE account_id = ?1 AND idempotency_key = ?2";
+
+const TAKE_OVER: &str = "
+    UPDATE idempotency_keys SET fence = fence + 1, lease_until = ?4
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING' AND lease_until <= ?5
+    RETURNING fence";
+
+const HAND_BACK: &str = "
+    UPDATE idempotency_keys SET lease_until = ?4
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING'";
+
+const OVERDUE: &str = "
+    SELECT *, created_at <= ?1 - ?2 AS give_up FROM idempotency_keys
+    WHERE status = 'PROCESSING' AND lease_until <= ?1 ORDER BY lease_until LIMIT ?3";
+
+const PRUNE: &str = "
+    DELETE FROM idempotency_keys WHERE (account_id, idempotency_key) IN (
+        SELECT account_id, idempotency_key FROM idempotency_keys WHERE decided_at <= ?1 LIMIT ?2
+    )";
+
+pub(super) struct ReadKeys<'a> {
+    pub(super) keys: &'a [(AccountId, IdempotencyKey)],
+}
+
+impl Transaction<Sqlite> for ReadKeys<'_> {
+    const NAME: &'static str = "read_keys";
+    type Output = Vec<Option<KeyRow>>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+        let now = rows::now(connection).await?;
+        let mut keys = Vec::with_capacity(self.keys.len());
+        for (account, key) in self.keys {
+            let query = sqlx::query(READ).bind(account.get()).bind(key.as_str());
+            let row = query.fetch_optional(&mut *connection).await?;
+            keys.push(row.map(|row| rows::key_row(&row, now)).transpose()?);
+        }
+        Ok(keys)
+    }
+}
+
+pub(super) struct TakeOver<'a> {
+    pub(super) seen: &'a [Claim],
+    pub(super) lease: Duration,
+}
+
+impl Transaction<Sqlite> for TakeOver<'_> {
+    const NAME: &'static str = "take_over";
+    type Output = Vec<Option<Claim>>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+        let now = rows::now(connection).await?;
+        let mut taken = Vec::with_capacity(self.seen.len());
+        for claim in self.seen {
+            let row = sqlx::query(TAKE_OVER)
+                .bind(claim.request.account.get())
+                .bind(claim.request.key.as_str())
+                .bind(claim.fence)
+                .bind(now + rows::micros(self.lease))
+                .bind(now)
+                .fetch_optional(&mut *connection)
+                .await?;
+            let fence = row.map(|row| row.try_get("fence")).transpose()?;
+            taken.push(fence.map(|fence| Claim { fence, ..claim.clone() }));
+        }
+        Ok(taken)
+    }
+}
+
+pub(super) struct HandBack<'a> {
+    pub(super) claims: &'a [Claim],
+}
+
+impl Transaction<Sqlite> for HandBack<'_> {
+    const NAME: &'static str = "hand_back";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let now = rows::now(connection).await?;
+        for claim in self.claims {
+            sqlx::query(HAND_BACK)
+                .bind(claim.request.account.get())
+                .bind(claim.request.key.as_str())
+                .bind(claim.fence)
+                .bind(now)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct ReadOverdue {
+    pub(super) limit: usize,
+    pub(super) give_up: Duration,
+}
+
+impl Transaction<Sqlite> for ReadOverdue {
+    const NAME: &'static str = "read_overdue";
+    type Output = Vec<Overdue>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+        let now = rows::now(connection).await?;
+        let found = sqlx::query(OVERDUE)
+            .bind(now)
+            .bind(rows::micros(self.give_up))
+            .bind(self.limit as i64)
+            .fetch_all(connection)
+            .await?;
+        let overdue =
+            |row| Ok(Overdue { row: rows::key_row(row, now)?, give_up: row.try_get("give_up")? });
+        found.iter().map(overdue).collect()
+    }
+}
+
+pub(super) struct Prune;
+
+impl Transaction<Sqlite> for Prune {
+    const NAME: &'static str = "prune_keys";
+    type Output = u64;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<u64> {
+        let kept = Duration::from_secs(KEY_DAYS.unsigned_abs() * 24 * 60 * 60);
+        let before = rows::now(connection).await? - rows::micros(kept);
+        let gone = sqlx::query(PRUNE).bind(before).bind(PRUNE_AT_ONCE).execute(connection).await?;
+        Ok(gone.rows_affected())
+    }
+}

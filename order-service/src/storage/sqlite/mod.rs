@@ -1,0 +1,160 @@
+//! Orders in one SQLite file: for a single node, tests and the demo.
+//!
+//! There is one writer at a time in the whole file, whichever process it is in, so a transaction is a plain loop over
+//! its batch. Every commit is flushed to disk; batches share the flush.
+
+mod catalog;
+mod claim;
+mod keys;
+mod orders;
+mod outbox;
+mod rows;
+mod settle;
+mod verify;
+
+use std::collections::HashMap;
+
+use database::{DatabaseUrl, Session, Sqlite, StoreError, Transaction};
+use proto::id::{AccountId, IdempotencyKey, ProductId};
+use sqlx::{
+    SqliteConnection,
+    migrate::{MigrateError, Migrator},
+};
+use uuid::Uuid;
+
+use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, SettledBatch, Store};
+use crate::order::{
+    Notice, Order,
+    catalog::{Adjusted, Adjustment, Product},
+    decision::{Earlier, Settlement},
+    key::{Claim, KeyRow},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// One connection to the orders in a SQLite file.
+pub struct SqliteStore {
+    session: Session<Sqlite>,
+    leases: Leases,
+}
+
+impl Store for SqliteStore {
+    type Backend = Sqlite;
+
+    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
+        let DatabaseUrl::Sqlite(path) = url else { return None };
+        Some(Self { session: Session::new(Sqlite::options(path)), leases })
+    }
+
+    async fn migrate(&mut self) -> Result<(), MigrateError> {
+        self.session.migrate(&MIGRATIONS).await
+    }
+
+    async fn ping(&mut self) -> Result<(), StoreError> {
+        self.session.statement(&mut Ping).await
+    }
+
+    async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
+        self.session.transact(&mut claim::ClaimKeys { claims, lease: self.leases.key }).await
+    }
+
+    async fn keys(
+        &mut self,
+        keys: &[(AccountId, IdempotencyKey)],
+    ) -> Result<Vec<Option<KeyRow>>, StoreError> {
+        self.session.statement(&mut keys::ReadKeys { keys }).await
+    }
+
+    async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
+        self.session.transact(&mut keys::TakeOver { seen, lease: self.leases.key }).await
+    }
+
+    async fn settle(&mut self, settlements: &[Settlement]) -> Result<SettledBatch, StoreError> {
+        let lease = self.leases.notice;
+        let mut work = settle::Settle { settlements, lease, again: false, earlier: Earlier::new() };
+        self.session.transact(&mut work).await
+    }
+
+    async fn hand_back(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
+        self.session.transact(&mut keys::HandBack { claims }).await
+    }
+
+    async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
+        self.session.statement(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+    }
+
+    async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
+        let mut work = outbox::LeaseNotices { limit, lease: self.leases.notice };
+        self.session.statement(&mut work).await
+    }
+
+    async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
+        self.session.transact(&mut outbox::FinishNotices { notices }).await
+    }
+
+    async fn orders(
+        &mut self,
+        ids: &[(AccountId, Uuid)],
+    ) -> Result<Vec<Option<Order>>, StoreError> {
+        self.session.statement(&mut orders::ReadOrders { ids }).await
+    }
+
+    async fn list_orders(
+        &mut self,
+        account: AccountId,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        self.session.statement(&mut orders::ListOrders { account, before, limit }).await
+    }
+
+    async fn cancel(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> Result<Option<Cancelled>, StoreError> {
+        let mut work = orders::Cancel { account, order_id, lease: self.leases.notice };
+        self.session.transact(&mut work).await
+    }
+
+    async fn put_product(&mut self, product: &Product) -> Result<(), StoreError> {
+        self.session.statement(&mut catalog::PutProduct { product }).await
+    }
+
+    async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
+        let mut found: HashMap<_, _> =
+            self.session.statement(&mut catalog::ReadProducts { ids }).await?;
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
+    }
+
+    async fn list_products(
+        &mut self,
+        after: Option<ProductId>,
+        limit: usize,
+    ) -> Result<Vec<Product>, StoreError> {
+        self.session.statement(&mut catalog::ListProducts { after, limit }).await
+    }
+
+    async fn adjust_stock(&mut self, adjustment: &Adjustment) -> Result<Adjusted, StoreError> {
+        self.session.transact(&mut catalog::Adjust { adjustment }).await
+    }
+
+    async fn keep_keys(&mut self) -> Result<u64, StoreError> {
+        self.session.statement(&mut keys::Prune).await
+    }
+
+    async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
+        self.session.transact(&mut verify::Verify).await
+    }
+}
+
+struct Ping;
+
+impl Transaction<Sqlite> for Ping {
+    const NAME: &'static str = "ping";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1 FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
+    }
+}

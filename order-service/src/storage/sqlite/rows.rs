@@ -1,0 +1,102 @@
+//! Rows read back into what the core knows, and the clock.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{
+    Money,
+    id::{AccountId, IdempotencyKey, ProductId},
+};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use crate::order::{
+    Order,
+    catalog::Product,
+    key::{Claim, Decided, KeyRow, KeyState, Outcome},
+    request::{Basket, Digest, Request},
+};
+
+/// Microseconds since 1970, UTC.
+pub(super) type Micros = i64;
+
+/// Reports a stored value that cannot be ours.
+pub(super) fn odd(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Decode(problem.into())
+}
+
+/// The database's clock.
+pub(super) async fn now(connection: &mut SqliteConnection) -> sqlx::Result<Micros> {
+    let clock = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now";
+    sqlx::query(clock).fetch_one(connection).await?.try_get("now")
+}
+
+pub(super) fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}
+
+pub(super) fn time(micros: Micros) -> sqlx::Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).map_err(odd)
+}
+
+pub(super) fn micros_of(time: OffsetDateTime) -> Micros {
+    Micros::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(Micros::MAX)
+}
+
+pub(super) fn money(row: &SqliteRow, column: &str) -> sqlx::Result<Money> {
+    Money::from_units(row.try_get(column)?).map_err(odd)
+}
+
+pub(super) fn account(row: &SqliteRow) -> sqlx::Result<AccountId> {
+    AccountId::new(row.try_get("account_id")?).map_err(odd)
+}
+
+fn key(row: &SqliteRow) -> sqlx::Result<IdempotencyKey> {
+    IdempotencyKey::new(row.try_get::<String, _>("idempotency_key")?).map_err(odd)
+}
+
+/// Columns: all of idempotency_keys.
+pub(super) fn key_row(row: &SqliteRow, now: Micros) -> sqlx::Result<KeyRow> {
+    let basket = Basket::from_json(row.try_get("request")?).map_err(odd)?;
+    let request = Request { account: account(row)?, key: key(row)?, basket };
+    let created_at = time(row.try_get("created_at")?)?;
+    let claim = Claim {
+        request: Arc::new(request),
+        order_id: row.try_get("order_id")?,
+        amount: money(row, "amount")?,
+        fence: row.try_get("fence")?,
+        day: created_at.date(),
+    };
+    let state = match row.try_get::<Option<&str>, _>("response")? {
+        None => KeyState::Running { lease_over: row.try_get::<Micros, _>("lease_until")? <= now },
+        Some(response) => KeyState::Decided(Decided {
+            outcome: Outcome::from_json(response).map_err(odd)?,
+            at: time(row.try_get("decided_at")?)?,
+        }),
+    };
+    let digest = Digest::from_bytes(row.try_get("digest")?).ok_or_else(|| odd("digest"))?;
+    Ok(KeyRow { claim, digest, state, created_at })
+}
+
+/// Columns: all of orders, and `payment_id`.
+pub(super) fn order(row: &SqliteRow) -> sqlx::Result<Order> {
+    Ok(Order {
+        order_id: row.try_get("order_id")?,
+        account: account(row)?,
+        key: key(row)?,
+        amount: money(row, "amount")?,
+        basket: Basket::from_json(row.try_get("basket")?).map_err(odd)?,
+        cancelled: row.try_get::<&str, _>("status")? == "CANCELLED",
+        payment_id: row.try_get("payment_id")?,
+        placed_at: time(row.try_get("created_at")?)?,
+    })
+}
+
+/// Columns: product_id, name, price, stock.
+pub(super) fn product(row: &SqliteRow) -> sqlx::Result<Product> {
+    Ok(Product {
+        product_id: ProductId::new(row.try_get("product_id")?).map_err(odd)?,
+        name: row.try_get("name")?,
+        price: money(row, "price")?,
+        stock: row.try_get("stock")?,
+    })
+}

@@ -1,0 +1,172 @@
+//! T3, T3' and T4: a batch of decisions, one transaction.
+//!
+//! The order of steps is that of `postgres/settle.rs`, and for the same reasons.
+
+use std::{collections::HashSet, time::Duration};
+
+use database::{Sqlite, Transaction};
+use proto::id::ProductId;
+use sqlx::{Row, SqliteConnection};
+
+use super::{
+    orders, outbox,
+    rows::{self, Micros},
+};
+use crate::{
+    order::{
+        Order,
+        decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+        key::{Claim, Decided, Outcome},
+    },
+    storage::SettledBatch,
+};
+
+const DECIDE: &str = "
+    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING'";
+
+const CORRECT: &str = "
+    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3";
+
+const RESTORE: &str = "
+    UPDATE idempotency_keys SET order_id = ?4, amount = ?5, digest = ?6, request = ?7
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3";
+
+const STOCK: &str = "SELECT stock FROM products WHERE product_id = ?1";
+
+const WRITE_STOCK: &str = "UPDATE products SET stock = ?2 WHERE product_id = ?1";
+
+pub(super) struct Settle<'a> {
+    pub(super) settlements: &'a [Settlement],
+    pub(super) lease: Duration,
+    /// The first run met a conflict: look for earlier orders.
+    pub(super) again: bool,
+    pub(super) earlier: Earlier,
+}
+
+impl Transaction<Sqlite> for Settle<'_> {
+    const NAME: &'static str = "settle";
+    type Output = SettledBatch;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<SettledBatch> {
+        if std::mem::replace(&mut self.again, true) {
+            let requests = self.settlements.iter().map(|s| &*s.claim.request);
+            self.earlier = orders::earlier(connection, requests).await?;
+        }
+        let now = rows::now(connection).await?;
+        let at = rows::time(now)?;
+        let mut settled = vec![Settled::Elsewhere; self.settlements.len()];
+        let mut holders = Vec::new();
+        for (index, settlement) in self.settlements.iter().enumerate() {
+            if write_key(connection, DECIDE, &settlement.claim, &settlement.expected(), now).await?
+            {
+                holders.push((index, settlement));
+            }
+        }
+        let mut stock = read_stock(connection, &holders).await?;
+        let holding = holders.iter().map(|(_, settlement)| *settlement);
+        let decisions = decision::decide(holding, &mut stock, &self.earlier, at);
+        write_stock(connection, &stock).await?;
+        let mut notices = Vec::new();
+        for ((index, settlement), decision) in holders.into_iter().zip(decisions) {
+            let outcome = write(connection, settlement, &decision, now).await?;
+            if let Some(outcome) = outcome {
+                settled[index] = Settled::Decided(Decided { outcome, at });
+            }
+            notices.extend(decision::notice(settlement, &decision));
+        }
+        outbox::insert(connection, &notices, now + rows::micros(self.lease)).await?;
+        Ok(SettledBatch { settled, notices })
+    }
+}
+
+/// Writes what a decision means. Answers the outcome unless the key is another's now.
+async fn write(
+    connection: &mut SqliteConnection,
+    settlement: &Settlement,
+    decision: &Decision,
+    now: Micros,
+) -> sqlx::Result<Option<Outcome>> {
+    match decision {
+        Decision::Placed(order) => {
+            orders::insert(connection, order).await?;
+            Ok(Some(settlement.expected()))
+        }
+        Decision::Failed(outcome) => {
+            if *outcome != settlement.expected() {
+                write_key(connection, CORRECT, &settlement.claim, outcome, now).await?;
+            }
+            Ok(Some(outcome.clone()))
+        }
+        Decision::Restored(order) => {
+            restore(connection, &settlement.claim, order).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn write_key(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    claim: &Claim,
+    outcome: &Outcome,
+    now: Micros,
+) -> sqlx::Result<bool> {
+    let written = sqlx::query(statement)
+        .bind(claim.request.account.get())
+        .bind(claim.request.key.as_str())
+        .bind(claim.fence)
+        .bind(outcome.status())
+        .bind(outcome.to_json())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Makes a key row what it was when it placed its order, from the order.
+async fn restore(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    order: &Order,
+) -> sqlx::Result<()> {
+    let outcome = Outcome::Placed { payment_id: order.payment_id };
+    write_key(connection, CORRECT, claim, &outcome, rows::micros_of(order.placed_at)).await?;
+    let request = order.request();
+    sqlx::query(RESTORE)
+        .bind(claim.request.account.get())
+        .bind(claim.request.key.as_str())
+        .bind(claim.fence)
+        .bind(order.order_id)
+        .bind(order.amount.units())
+        .bind(request.digest().as_bytes())
+        .bind(request.basket.to_json())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn read_stock(
+    connection: &mut SqliteConnection,
+    holders: &[(usize, &Settlement)],
+) -> sqlx::Result<Stock> {
+    let lines = holders.iter().flat_map(|(_, s)| s.claim.request.basket.lines());
+    let products: HashSet<ProductId> = lines.map(|line| line.product_id).collect();
+    let mut stock = Stock::new();
+    for product in products {
+        let found = sqlx::query(STOCK).bind(product.get()).fetch_optional(&mut *connection).await?;
+        if let Some(row) = found {
+            stock.insert(product, row.try_get("stock")?);
+        }
+    }
+    Ok(stock)
+}
+
+async fn write_stock(connection: &mut SqliteConnection, stock: &Stock) -> sqlx::Result<()> {
+    for (product, left) in stock {
+        let query = sqlx::query(WRITE_STOCK).bind(product.get()).bind(left);
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
