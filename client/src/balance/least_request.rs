@@ -1,0 +1,29 @@
+//! The least busy of a few drawn at random (gRFC A48; "the power of two choices", Mitzenmacher 1996).
+//!
+//! Load is the number of calls under way *from this channel*. A slow endpoint keeps its calls longer,
+//! so it is drawn less often without anyone measuring its speed.
+
+use std::sync::Arc;
+
+use crate::connection::Connection;
+use crate::entropy::Entropy;
+
+pub(super) fn choose<'a>(
+    ready: &'a [Arc<Connection>],
+    choices: usize,
+    entropy: &Entropy,
+) -> Option<&'a Arc<Connection>> {
+    match ready {
+        [] => None,
+        [only] => Some(only),
+        _ => {
+            let first = entropy.below(ready.len());
+            // Each draw moves on by at least one, so that two draws never meet on one endpoint.
+            let others = (1..choices).scan(first, |at, _| {
+                *at = (*at + 1 + entropy.below(ready.len() - 1)) % ready.len();
+                Some(*at)
+            });
+            std::iter::once(first).chain(others).map(|at| &ready[at]).min_by_key(|it| it.load())
+        }
+    }
+}

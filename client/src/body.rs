@@ -1,0 +1,198 @@
+//! The response body: the stream's data and trailers, up to the call's deadline.
+//!
+//! A gRPC response ends with a status. A stream that ends without one was cut off, and its caller gets
+//! an error, never a silent end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::call::Cause;
+use crate::code::Code;
+use crate::connection::Slot;
+use crate::error::Error;
+use crate::shared::Shared;
+
+/// What a [`Channel`](crate::Channel) answers with.
+pub struct Body(State);
+
+enum State {
+    Empty,
+    Streaming(Box<Streaming>),
+}
+
+struct Streaming {
+    stream: RecvStream,
+    deadline: Option<Instant>,
+    /// Set up at the first wait: many bodies never wait.
+    alarm: Option<Pin<Box<Sleep>>>,
+    in_trailers: bool,
+    finish: Finish,
+    pump: Option<Pump>,
+}
+
+/// The rest of the request, sent by a task that ends with the response.
+struct Pump(JoinHandle<()>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What has to be done when a committed call ends: its place is given back, its outcome counted.
+pub(crate) struct Finish {
+    shared: Arc<Shared>,
+    slot: Slot,
+}
+
+impl Finish {
+    pub(crate) fn new(shared: Arc<Shared>, slot: Slot) -> Self {
+        Self { shared, slot }
+    }
+
+    pub(crate) fn with(self, code: Code) {
+        self.note(code);
+    }
+
+    fn note(&self, code: Code) {
+        if code == Code::Ok {
+            self.shared.throttle.succeeded();
+        }
+    }
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self(State::Empty)
+    }
+
+    pub(crate) fn streaming(
+        stream: RecvStream,
+        finish: Finish,
+        deadline: Option<Instant>,
+        pump: Option<JoinHandle<()>>,
+    ) -> Self {
+        let pump = pump.map(Pump);
+        let in_trailers = false;
+        let alarm = None;
+        Self(State::Streaming(Box::new(Streaming {
+            stream,
+            deadline,
+            alarm,
+            in_trailers,
+            finish,
+            pump,
+        })))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let State::Streaming(streaming) = &mut self.0 else { return Poll::Ready(None) };
+        let event = ready!(streaming.poll(cx));
+        if let Event::Data(data) = event {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        // The end, whichever: the stream, the place and the rest of the request go with it.
+        let State::Streaming(streaming) = std::mem::replace(&mut self.0, State::Empty) else {
+            return Poll::Ready(None);
+        };
+        let frame = streaming.end(event);
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, State::Empty)
+    }
+}
+
+enum Event {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    /// The stream ended and said nothing more.
+    Silence,
+    Broken(h2::Error),
+    Deadline,
+}
+
+impl Streaming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(event) = self.poll_stream(cx) {
+            return Poll::Ready(event);
+        }
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        alarm.as_mut().poll(cx).map(|()| Event::Deadline)
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.in_trailers {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails only for more bytes than came in.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Event::Data(data));
+                }
+                Some(Err(error)) => return Poll::Ready(Event::Broken(error)),
+                None => self.in_trailers = true,
+            }
+        }
+        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Event::Trailers(trailers),
+            Ok(None) => Event::Silence,
+            Err(error) => Event::Broken(error),
+        })
+    }
+
+    fn end(self, event: Event) -> Result<Frame<Bytes>, Error> {
+        let Self { stream, finish, pump, .. } = self;
+        let result = match event {
+            Event::Data(data) => return Ok(Frame::data(data)),
+            Event::Trailers(trailers) => match trailers.get("grpc-status") {
+                Some(status) => {
+                    finish.note(Code::from_header(status.as_bytes()));
+                    Ok(Frame::trailers(trailers))
+                }
+                None => Err(cut_off()),
+            },
+            Event::Silence => Err(cut_off()),
+            Event::Broken(error) => {
+                let connection = finish.slot.connection();
+                let id = stream.stream_id().as_u32();
+                let cause = Cause::of_stream(&error, id, &connection.facts);
+                Err(Error::new(cause.code(), connection.describe(&error)))
+            }
+            Event::Deadline => Err(Error::new(
+                Code::DeadlineExceeded,
+                "the deadline passed before the response ended",
+            )),
+        };
+        if let Err(error) = &result {
+            finish.note(error.code());
+        }
+        // The request's rest and the stream before the place, so that h2 has counted the stream out.
+        drop(pump);
+        drop(stream);
+        drop(finish);
+        result
+    }
+}
+
+fn cut_off() -> Error {
+    Error::new(Code::Internal, "the response ended without a status")
+}

@@ -1,0 +1,252 @@
+//! Every knob of a channel, with its unit, its default and where the default comes from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::{Authority, Scheme};
+
+use crate::call::{Budget, Throttle};
+use crate::capacity::Capacity;
+use crate::channel::Channel;
+use crate::config::{ConfigErrors, ServiceConfig};
+use crate::connection::transport::{Connect, Sockets};
+use crate::connection::{Keepalive, Setup};
+use crate::entropy::Entropy;
+use crate::pool::{CONNECTION_BACKOFF, Pool};
+use crate::resolve::{Discovery, Refresh, Resolve, ResolveError};
+use crate::shared::Shared;
+use crate::target::{Target, TargetError};
+
+/// Sets up a [`Channel`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    target: String,
+    service_config: Option<String>,
+    authority: Option<String>,
+    resolver: Option<Arc<dyn Resolve>>,
+    transport: Arc<dyn Connect>,
+    connect_timeout: Duration,
+    keepalive_time: Duration,
+    keepalive_timeout: Duration,
+    keepalive_without_calls: bool,
+    keepalive_below_floor: bool,
+    refresh: Refresh,
+    wait_for_ready: bool,
+    waiting_max: usize,
+    replay_bytes_per_call: usize,
+    replay_bytes_per_channel: usize,
+    stream_window_bytes: u32,
+    connection_window_bytes: u32,
+    seed: Option<u64>,
+}
+
+/// Why a channel cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The target is not understood.
+    #[error("target: {0}")]
+    Target(#[from] TargetError),
+    /// The service config has problems; all of them are listed.
+    #[error("service config: {0}")]
+    ServiceConfig(#[from] ConfigErrors),
+    /// The authority is no `host[:port]`.
+    #[error("authority {0:?} is not host:port")]
+    Authority(String),
+    /// The system's resolver cannot be set up.
+    #[error(transparent)]
+    Resolver(#[from] ResolveError),
+    /// `https` needs TLS settings.
+    #[error("an https target needs TLS settings")]
+    TlsMissing,
+    /// A channel has a task, which needs a runtime to run on.
+    #[error("no tokio runtime is running here")]
+    NoRuntime,
+}
+
+impl Builder {
+    pub(crate) fn new(target: String) -> Self {
+        Self {
+            target,
+            service_config: None,
+            authority: None,
+            resolver: None,
+            transport: Arc::new(Sockets),
+            connect_timeout: Duration::from_secs(5),
+            keepalive_time: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(5),
+            keepalive_without_calls: true,
+            keepalive_below_floor: false,
+            refresh: Refresh {
+                interval: Duration::from_secs(30),
+                min_interval: Duration::from_secs(1),
+                timeout: Duration::from_secs(10),
+            },
+            wait_for_ready: false,
+            waiting_max: 10_000,
+            replay_bytes_per_call: 256 << 10,
+            replay_bytes_per_channel: 16 << 20,
+            stream_window_bytes: 1 << 20,
+            connection_window_bytes: 4 << 20,
+            seed: None,
+        }
+    }
+
+    /// The service config, standard JSON; see [`ServiceConfig`]. Default: no retries, least request.
+    pub fn service_config(mut self, json: impl Into<String>) -> Self {
+        self.service_config = Some(json.into());
+        self
+    }
+
+    /// What requests carry as `:authority`. Default: the target's (first) `host:port`.
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// Takes addresses from here instead of from the target, which then only names the authority.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Opens byte streams this way. Default: the system's sockets.
+    pub fn transport(mut self, transport: impl Connect) -> Self {
+        self.transport = Arc::new(transport);
+        self
+    }
+
+    /// Bound on one try to connect: TCP, TLS and the peer's SETTINGS together. Default 5 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Pings after this silence (default 10 s, at least 10 s) and gives the connection up when
+    /// nothing comes back within the second time (default 5 s). Defaults: requirement row A3; the
+    /// floor: gRFC A8.
+    pub fn keepalive(mut self, time: Duration, timeout: Duration) -> Self {
+        (self.keepalive_time, self.keepalive_timeout) = (time, timeout);
+        self
+    }
+
+    /// Whether to ping while no call is under way. Default true: a dead peer is then known before the
+    /// next call meets it. gRPC's own default is false; a server that minds asks for calm, and pings
+    /// become rarer.
+    pub fn keepalive_without_calls(mut self, pings: bool) -> Self {
+        self.keepalive_without_calls = pings;
+        self
+    }
+
+    /// Allows a keepalive time below gRFC A8's floor of 10 s, for servers known to allow it.
+    pub fn keepalive_below_floor(mut self, allowed: bool) -> Self {
+        self.keepalive_below_floor = allowed;
+        self
+    }
+
+    /// Bounds between two lookups of the target: the longest (default 30 s; an answer's own validity
+    /// counts if shorter) and the shortest (default 1 s, however many endpoints are lost).
+    pub fn resolve_every(mut self, longest: Duration, shortest: Duration) -> Self {
+        (self.refresh.interval, self.refresh.min_interval) = (longest.max(shortest), shortest);
+        self
+    }
+
+    /// Bound on one lookup. Default 10 s.
+    pub fn resolve_timeout(mut self, timeout: Duration) -> Self {
+        self.refresh.timeout = timeout;
+        self
+    }
+
+    /// Whether calls wait while no endpoint can be reached, where neither the call nor its method
+    /// says. Default false, as in gRPC.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// Calls that may wait for an endpoint at one time; one more fails with RESOURCE_EXHAUSTED.
+    /// Default 10 000.
+    pub fn waiting_max(mut self, calls: usize) -> Self {
+        self.waiting_max = calls;
+        self
+    }
+
+    /// Bytes of requests remembered for retries: per call (default 256 KiB, as in grpc-core) and per
+    /// channel (default 16 MiB, as in grpc-java). A call beyond them is not sent again.
+    pub fn replay_bytes(mut self, per_call: usize, per_channel: usize) -> Self {
+        (self.replay_bytes_per_call, self.replay_bytes_per_channel) = (per_call, per_channel);
+        self
+    }
+
+    /// HTTP/2 receive windows in bytes: per stream (default 1 MiB) and per connection (default 4 MiB).
+    pub fn windows(mut self, stream_bytes: u32, connection_bytes: u32) -> Self {
+        (self.stream_window_bytes, self.connection_window_bytes) = (stream_bytes, connection_bytes);
+        self
+    }
+
+    /// Makes every random choice (spreading, jitter) repeatable. Default: seeded by the system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the channel: it resolves and connects at once, without waiting for a call. To be called
+    /// within a tokio runtime.
+    pub fn build(self) -> Result<Channel, BuildError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let target = Target::parse(&self.target)?;
+        if target.is_https() {
+            return Err(BuildError::TlsMissing);
+        }
+        let config = self.service_config.as_deref().map(ServiceConfig::parse).transpose()?;
+        let config = config.unwrap_or_default();
+        let authority = self.authority.clone().unwrap_or_else(|| target.authority());
+        let authority: Authority =
+            authority.parse().map_err(|_| BuildError::Authority(authority))?;
+        let resolver = match &self.resolver {
+            Some(resolver) => Arc::clone(resolver),
+            None => target.resolver()?,
+        };
+        let entropy = Arc::new(self.seed.map_or_else(Entropy::from_system, Entropy::seeded));
+        let capacity = Arc::new(Capacity::new(self.waiting_max));
+        let setup = Arc::new(self.setup(&capacity));
+        let discovery = Discovery::new(resolver, self.refresh, Arc::clone(&entropy));
+        let balancing = config.balancing;
+        let (pool, pickers) =
+            Pool::new(setup, balancing, CONNECTION_BACKOFF, Arc::clone(&entropy), discovery);
+        runtime.spawn(pool.run());
+        let budget = Budget::new(self.replay_bytes_per_call, self.replay_bytes_per_channel);
+        let shared = Shared {
+            pickers,
+            capacity,
+            entropy,
+            throttle: Throttle::new(config.throttling),
+            replay: Arc::new(budget),
+            methods: config.methods,
+            wait_for_ready: self.wait_for_ready,
+            scheme: Scheme::HTTP,
+            authority,
+            user_agent: HeaderValue::from_static(concat!(
+                "grpc-rust-holdfast/",
+                env!("CARGO_PKG_VERSION")
+            )),
+        };
+        Ok(Channel { shared: Arc::new(shared) })
+    }
+
+    fn setup(&self, capacity: &Arc<Capacity>) -> Setup {
+        Setup {
+            transport: Arc::clone(&self.transport),
+            connect_timeout: self.connect_timeout,
+            keepalive: Arc::new(Keepalive::new(
+                self.keepalive_time,
+                self.keepalive_timeout,
+                self.keepalive_without_calls,
+                self.keepalive_below_floor,
+            )),
+            capacity: Arc::clone(capacity),
+            stream_window_bytes: self.stream_window_bytes,
+            connection_window_bytes: self.connection_window_bytes,
+        }
+    }
+}

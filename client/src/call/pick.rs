@@ -1,0 +1,54 @@
+//! Getting a place on an endpoint, waiting for one if need be.
+//!
+//! A call waits while the channel is connecting and while every ready endpoint is full; a call that
+//! waits for ready also while no endpoint can be reached. The wait ends with the call's deadline (or
+//! its caller), and only so many calls may wait at one time.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use crate::balance::{Connectivity, Pick};
+use crate::connection::Slot;
+use crate::pool::EndpointId;
+use crate::shared::Shared;
+
+/// Why there is no place.
+#[derive(Clone, Debug)]
+pub(super) enum NoPlace {
+    /// Every endpoint failed, for this reason.
+    Unreachable(Arc<str>),
+    /// Too many calls wait already.
+    Crowded,
+    /// The channel's task is gone, and its runtime with it.
+    Closed,
+}
+
+pub(super) async fn acquire(
+    shared: &Shared,
+    avoid: Option<EndpointId>,
+    wait_for_ready: bool,
+) -> Result<Slot, NoPlace> {
+    if let Pick::Slot(slot) = shared.pickers.borrow().pick(avoid, &shared.entropy) {
+        return Ok(slot);
+    }
+    let waiting = shared.capacity.enter().ok_or(NoPlace::Crowded)?;
+    let mut pickers = shared.pickers.clone();
+    loop {
+        let mut released = pin!(waiting.notified());
+        released.as_mut().enable();
+        {
+            let picker = pickers.borrow_and_update();
+            match (picker.pick(avoid, &shared.entropy), &picker.state) {
+                (Pick::Slot(slot), _) => return Ok(slot),
+                (Pick::None, Connectivity::Failing(why)) if !wait_for_ready => {
+                    return Err(NoPlace::Unreachable(Arc::clone(why)));
+                }
+                (Pick::Full | Pick::None, _) => {}
+            }
+        }
+        tokio::select! {
+            () = released => {}
+            changed = pickers.changed() => changed.map_err(|_| NoPlace::Closed)?,
+        }
+    }
+}

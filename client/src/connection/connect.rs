@@ -1,0 +1,94 @@
+//! From an address to a connection that carries calls: socket, TLS, HTTP/2 and the peer's SETTINGS,
+//! all under one timeout.
+//!
+//! A server that accepts and then says nothing is as unreachable as one that refuses; only its
+//! SETTINGS show that it is there.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::driver::{Driver, Loss};
+use super::facts::Facts;
+use super::keepalive::Keepalive;
+use super::tap::Tap;
+use super::transport::{Connect, Io};
+use super::{Connection, Streams};
+use crate::capacity::Capacity;
+use crate::pool::EndpointShared;
+
+/// What all connections of a channel have in common.
+pub(crate) struct Setup {
+    pub(crate) transport: Arc<dyn Connect>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) keepalive: Arc<Keepalive>,
+    pub(crate) capacity: Arc<Capacity>,
+    pub(crate) stream_window_bytes: u32,
+    pub(crate) connection_window_bytes: u32,
+}
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("connect failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("HTTP/2 handshake failed: {0}")]
+    Http2(#[from] h2::Error),
+    #[error("closed before it sent SETTINGS")]
+    NoSettings,
+    #[error("not connected within {0:?}")]
+    Timeout(Duration),
+}
+
+/// A fresh connection and the news of its end.
+pub(crate) struct Established {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) lost: oneshot::Receiver<Loss>,
+}
+
+/// Connects and waits for SETTINGS. From then on a task of its own drives the connection; it ends
+/// when the connection does, or when nobody can use it any more.
+pub(crate) async fn establish(
+    setup: &Setup,
+    endpoint: Arc<EndpointShared>,
+) -> Result<Established, ConnectError> {
+    let limit = setup.connect_timeout;
+    timeout(limit, handshake(setup, endpoint)).await.unwrap_or(Err(ConnectError::Timeout(limit)))
+}
+
+async fn handshake(
+    setup: &Setup,
+    endpoint: Arc<EndpointShared>,
+) -> Result<Established, ConnectError> {
+    let io = setup.transport.connect(&endpoint.address).await?;
+    let facts = Arc::new(Facts::new());
+    let (sender, mut h2) = h2::client::Builder::new()
+        .enable_push(false)
+        // The true limit comes with SETTINGS, before the first call.
+        .initial_max_send_streams(0)
+        .initial_window_size(setup.stream_window_bytes)
+        .initial_connection_window_size(setup.connection_window_bytes)
+        .handshake::<Tap<Box<dyn Io>>, Bytes>(Tap::new(io, Arc::clone(&facts)))
+        .await?;
+    poll_fn(|cx| match std::pin::Pin::new(&mut h2).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectError::NoSettings)),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        Poll::Pending if facts.settings() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await?;
+
+    let streams = Arc::new(Streams::new(h2.max_concurrent_send_streams()));
+    let (tell, lost) = oneshot::channel();
+    let driver = Driver::new(h2, Arc::clone(&facts), Arc::clone(&streams), setup, tell);
+    tokio::spawn(driver.run());
+    let capacity = Arc::clone(&setup.capacity);
+    let connection = Arc::new(Connection { endpoint, facts, sender, streams, capacity });
+    Ok(Established { connection, lost })
+}

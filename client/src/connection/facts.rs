@@ -1,0 +1,94 @@
+//! What is known about one connection from the bytes that went by, shared with its calls.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use super::frames::{Goaway, Seen};
+
+/// Written by the [`Tap`](super::tap::Tap) before h2 sees (or after the socket took) the bytes, so
+/// whoever learns of an error from h2 finds the facts behind it already here.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    began: Instant,
+    settings: AtomicU32,
+    headers_written: AtomicU32,
+    last_stream: AtomicU32,
+    goaway: OnceLock<Goaway>,
+    read_at_ms: AtomicU64,
+    lost: OnceLock<String>,
+}
+
+impl Facts {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            settings: AtomicU32::new(0),
+            headers_written: AtomicU32::new(0),
+            last_stream: AtomicU32::new(u32::MAX),
+            goaway: OnceLock::new(),
+            read_at_ms: AtomicU64::new(0),
+            lost: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn read(&self, seen: Seen) {
+        match seen {
+            Seen::Settings => {
+                self.settings.fetch_add(1, Ordering::Release);
+            }
+            Seen::Goaway(goaway) => {
+                // A graceful end sends two; the later one names the lower stream.
+                self.last_stream.fetch_min(goaway.last_stream, Ordering::Release);
+                self.goaway.get_or_init(|| goaway);
+            }
+            Seen::Headers(_) => {}
+        }
+    }
+
+    pub(super) fn wrote(&self, seen: &Seen) {
+        if let Seen::Headers(stream) = seen {
+            self.headers_written.fetch_max(*stream, Ordering::Release);
+        }
+    }
+
+    pub(super) fn mark_read(&self) {
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.read_at_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// When bytes last came in; the connection's start if none did.
+    pub(super) fn last_read(&self) -> Instant {
+        self.began + std::time::Duration::from_millis(self.read_at_ms.load(Ordering::Relaxed))
+    }
+
+    /// How many SETTINGS frames came in.
+    pub(super) fn settings(&self) -> u32 {
+        self.settings.load(Ordering::Acquire)
+    }
+
+    /// The first GOAWAY that came in.
+    pub(crate) fn goaway(&self) -> Option<&Goaway> {
+        self.goaway.get()
+    }
+
+    /// Whether the peer can have seen anything of this stream.
+    pub(crate) fn was_written(&self, stream: u32) -> bool {
+        stream <= self.headers_written.load(Ordering::Acquire)
+    }
+
+    /// Whether a GOAWAY said that this stream was not looked at.
+    pub(crate) fn was_disowned(&self, stream: u32) -> bool {
+        stream > self.last_stream.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_lost(&self, why: String) {
+        self.lost.get_or_init(|| why);
+    }
+
+    /// Why the connection ended, once its driver has said so.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+}

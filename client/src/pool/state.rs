@@ -1,0 +1,165 @@
+//! The states of one endpoint as types: Idle → Connecting → Ready → Backoff → Idle.
+//!
+//! A transition consumes the state it starts from, so one that makes no sense does not compile: only
+//! [`Connecting`] becomes [`Ready`], and only [`Ready`] has a connection to pick. What a state waits
+//! for is a step in the pool's [`Steps`]; leaving the state, or dropping it, ends the step.
+//!
+//! A connection that said GOAWAY is no state of the endpoint: it leaves the pool at once, finishes
+//! its calls by itself, and the endpoint goes on without it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::sleep_until;
+
+use super::pace::Pace;
+use super::{EndpointId, EndpointShared};
+use crate::connection::{ConnectError, Connection, Established, Loss, Setup, establish};
+use crate::entropy::Entropy;
+
+/// What an endpoint's step came to.
+pub(super) enum News {
+    Connected(Result<Established, ConnectError>),
+    Lost(Loss),
+    Rested,
+}
+
+type Step = Pin<Box<dyn Future<Output = (EndpointId, News)> + Send>>;
+
+/// What the endpoints of a pool are waiting for: at most one step each.
+#[derive(Default)]
+pub(super) struct Steps(pub(super) FuturesUnordered<Abortable<Step>>);
+
+impl Steps {
+    fn push(&self, id: EndpointId, step: BoxFuture<'static, News>) -> Guard {
+        let (handle, registration) = AbortHandle::new_pair();
+        let step: Step = Box::pin(async move { (id, step.await) });
+        self.0.push(Abortable::new(step, registration));
+        Guard(handle)
+    }
+}
+
+/// Ends a step when its state is left.
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) enum State {
+    Idle(Idle),
+    Connecting(Connecting),
+    Ready(Ready),
+    Backoff(Backoff),
+}
+
+/// Nothing under way.
+pub(super) struct Idle {
+    pace: Pace,
+}
+
+/// A connection is being made.
+pub(super) struct Connecting {
+    pace: Pace,
+    _step: Guard,
+}
+
+/// Takes calls.
+pub(super) struct Ready {
+    pace: Pace,
+    pub(super) connection: Arc<Connection>,
+    _step: Guard,
+}
+
+/// Waits for the next try.
+pub(super) struct Backoff {
+    pace: Pace,
+    _step: Guard,
+}
+
+impl Idle {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace }
+    }
+
+    /// Connects at once, or as soon as the pace allows.
+    pub(super) fn connect(
+        mut self,
+        endpoint: &Arc<EndpointShared>,
+        setup: &Arc<Setup>,
+        entropy: &Entropy,
+        steps: &Steps,
+    ) -> State {
+        let id = endpoint.id;
+        if let Some(moment) = self.pace.wait_until() {
+            let step = steps.push(
+                id,
+                Box::pin(async move {
+                    sleep_until(moment).await;
+                    News::Rested
+                }),
+            );
+            return State::Backoff(Backoff { pace: self.pace, _step: step });
+        }
+        self.pace.started(entropy);
+        let (setup, endpoint) = (Arc::clone(setup), Arc::clone(endpoint));
+        let step = async move { News::Connected(establish(&setup, endpoint).await) };
+        let step = steps.push(id, Box::pin(step));
+        State::Connecting(Connecting { pace: self.pace, _step: step })
+    }
+}
+
+impl Connecting {
+    pub(super) fn ready(mut self, established: Established, steps: &Steps) -> Ready {
+        self.pace.succeeded();
+        let Established { connection, lost } = established;
+        let step = steps.push(
+            connection.endpoint.id,
+            Box::pin(async move {
+                let gone = |_| Loss::Ended("its task ended".to_owned());
+                News::Lost(lost.await.unwrap_or_else(gone))
+            }),
+        );
+        Ready { pace: self.pace, connection, _step: step }
+    }
+
+    pub(super) fn failed(mut self, why: Arc<str>) -> Idle {
+        self.pace.failed = Some(why);
+        Idle { pace: self.pace }
+    }
+}
+
+impl Ready {
+    pub(super) fn lost(self) -> Idle {
+        Idle { pace: self.pace }
+    }
+}
+
+impl Backoff {
+    pub(super) fn rested(self) -> Idle {
+        Idle { pace: self.pace }
+    }
+}
+
+impl State {
+    /// Why the endpoint cannot be reached, from its first failed try until one succeeds.
+    pub(super) fn failure(&self) -> Option<&Arc<str>> {
+        let (Self::Idle(Idle { pace })
+        | Self::Connecting(Connecting { pace, .. })
+        | Self::Ready(Ready { pace, .. })
+        | Self::Backoff(Backoff { pace, .. })) = self;
+        pace.failed.as_ref()
+    }
+
+    pub(super) fn connection(&self) -> Option<&Arc<Connection>> {
+        match self {
+            Self::Ready(ready) => Some(&ready.connection),
+            Self::Idle(_) | Self::Connecting(_) | Self::Backoff(_) => None,
+        }
+    }
+}
