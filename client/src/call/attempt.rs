@@ -30,7 +30,6 @@ pub(super) enum Broken {
     Transport {
         cause: Cause,
         message: String,
-        connection: Arc<Connection>,
     },
     /// The caller's own body failed.
     Body(BoxError),
