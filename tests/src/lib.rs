@@ -1,1 +1,14 @@
-//! Not yet written.
+//! The harness: real processes, a real database, and what the demo and the tests share.
+//!
+//! Everything started here ends with its owner, or with the harness if that is killed. Every
+//! wait has a bound, and an error shows the end of the log of whoever was waited for.
+
+pub mod clients;
+pub mod cluster;
+pub mod document_b;
+pub mod postgres;
+
+mod error;
+mod process;
+
+pub use error::HarnessError;

@@ -1,0 +1,79 @@
+//! The programs under test, built by cargo in the profile of whoever asks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::HarnessError;
+use crate::cluster::Service;
+use crate::process;
+
+/// Both services' programs.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    directory: PathBuf,
+}
+
+impl Binaries {
+    /// Builds both services in the profile of the running program and answers where they are.
+    ///
+    /// # Errors
+    /// When they do not build; the error shows what the compiler said.
+    pub fn build() -> Result<Self, HarnessError> {
+        let running = std::env::current_exe().map_err(HarnessError::io("find this program"))?;
+        let directory = profile_directory(&running);
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package=account-service", "--package=order-service"]);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        if directory.ends_with("release") {
+            cargo.arg("--release");
+        }
+        process::run("cargo build of both services", &mut cargo)?;
+        Ok(Self { directory })
+    }
+
+    /// Brings a database's schema up to date.
+    ///
+    /// # Errors
+    /// When the program says so.
+    pub fn migrate(&self, service: Service, database_url: &str) -> Result<(), HarnessError> {
+        let mut command = Command::new(self.program(service));
+        command.arg("migrate").args(["--database-url", database_url]);
+        process::run(&format!("{} migrate", service.name()), &mut command).map(drop)
+    }
+
+    /// Checks a database at rest and answers the report.
+    ///
+    /// # Errors
+    /// When an invariant is broken; the error shows the report.
+    pub fn verify(&self, service: Service, database_url: &str) -> Result<String, HarnessError> {
+        let mut command = Command::new(self.program(service));
+        command.arg("verify").args(["--database-url", database_url]);
+        process::run(&format!("{} verify", service.name()), &mut command)
+    }
+
+    /// Where a service's program is.
+    #[must_use]
+    pub fn program(&self, service: Service) -> PathBuf {
+        self.directory.join(service.name())
+    }
+}
+
+/// `target/<profile>`: tests run one level below it, in `deps`.
+fn profile_directory(running: &Path) -> PathBuf {
+    let directory = running.parent().expect("a program is in a directory");
+    let is_test = directory.ends_with("deps");
+    let profile = if is_test { directory.parent() } else { Some(directory) };
+    profile.expect("deps is in a directory").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_and_programs_find_the_same_profile() {
+        let expected = Path::new("/w/target/release");
+        assert_eq!(profile_directory(Path::new("/w/target/release/demo")), expected);
+        assert_eq!(profile_directory(Path::new("/w/target/release/deps/e2e-01")), expected);
+    }
+}

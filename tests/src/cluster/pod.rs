@@ -1,0 +1,197 @@
+//! One process of a service, and what happens to pods: ready, terminated, killed, restarted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::{Binaries, PodSetup, http};
+use crate::HarnessError;
+use crate::postgres::free_port;
+use crate::process::{Process, User};
+
+/// From start to ready, and from SIGTERM to the end; the flags below promise much less.
+const PATIENCE: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Pods of the harness leave quickly, unless their plan says otherwise.
+const LEAVE_QUICKLY: [&str; 4] = ["--lame-duck", "100ms", "--drain-timeout", "10s"];
+
+/// Which service a pod belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Balances and reservations.
+    Account,
+    /// Orders, payments, catalogue.
+    Order,
+}
+
+impl Service {
+    /// The name of package and program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account-service",
+            Self::Order => "order-service",
+        }
+    }
+}
+
+/// A pod, running or not.
+#[derive(Debug)]
+pub struct Pod {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    log: PathBuf,
+    process: Process,
+}
+
+impl Pod {
+    pub(crate) fn start(
+        setup: PodSetup<'_>,
+        binaries: &Binaries,
+        directory: &Path,
+    ) -> Result<Self, HarnessError> {
+        let name = format!("{}-{}", setup.service.name(), setup.number);
+        let on_loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (address, admin) = (on_loopback(free_port()?), on_loopback(free_port()?));
+        let arguments = arguments(setup, address, admin);
+        let (program, log) =
+            (binaries.program(setup.service), directory.join(format!("{name}.log")));
+        let process = Process::start(&name, User::Ours, &program, &arguments, &log)?;
+        Ok(Self { name, program, arguments, address, admin, log, process })
+    }
+
+    /// `account-service-1` and so on.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it serves gRPC; the same after a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it serves the admin HTTP.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where it logs.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Status and body of an admin page; `None` while nobody answers.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        http::get(self.admin, path).await.ok()
+    }
+
+    /// Waits for `/q/health/ready`.
+    ///
+    /// # Errors
+    /// When the pod ends first, or is not ready in time.
+    pub async fn wait_ready(&mut self) -> Result<(), HarnessError> {
+        self.wait_health(200).await
+    }
+
+    /// Waits until `/q/health/ready` answers this status: 200 or 503.
+    ///
+    /// # Errors
+    /// When the pod ends first, or does not answer so in time.
+    pub async fn wait_health(&mut self, status: u16) -> Result<(), HarnessError> {
+        let began = Instant::now();
+        while self.get("/q/health/ready").await.is_none_or(|(told, _)| told != status) {
+            if self.process.ended()?.is_some() {
+                let output = self.process.log_tail();
+                return Err(HarnessError::Failed { what: self.name.clone(), output });
+            }
+            if began.elapsed() > PATIENCE {
+                let what = format!("{} to answer {status} for its readiness", self.name);
+                return Err(HarnessError::Late { what, log: self.log.clone() });
+            }
+            sleep(GLANCE).await;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM: leave in order.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits for the end after [`Pod::terminate`].
+    ///
+    /// # Errors
+    /// When it does not come in time, or the exit code says that calls were cut off.
+    pub fn wait_gone(&mut self) -> Result<(), HarnessError> {
+        let status = self.process.wait(PATIENCE)?;
+        if status.success() {
+            return Ok(());
+        }
+        let output = format!("{status}\n{}", self.process.log_tail());
+        Err(HarnessError::Failed { what: format!("{}: leaving", self.name), output })
+    }
+
+    /// SIGKILL: gone between two instructions.
+    ///
+    /// # Errors
+    /// When the system cannot end it.
+    pub fn kill(&mut self) -> Result<(), HarnessError> {
+        self.process.signal(Signal::KILL);
+        self.process.wait(PATIENCE).map(drop)
+    }
+
+    /// SIGSTOP: alive to the system, silent to everybody.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Starts it again, same addresses and flags, after its end. Does not wait for readiness.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn restart(&mut self) -> Result<(), HarnessError> {
+        self.process =
+            Process::start(&self.name, User::Ours, &self.program, &self.arguments, &self.log)?;
+        Ok(())
+    }
+}
+
+fn arguments(setup: PodSetup<'_>, address: SocketAddr, admin: SocketAddr) -> Vec<String> {
+    let flag = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
+    let mut arguments = Vec::new();
+    arguments.extend(flag("--listen", &address.to_string()));
+    arguments.extend(flag("--admin-listen", &admin.to_string()));
+    match setup.service {
+        Service::Account => {
+            arguments.extend(flag("--database-url", &setup.databases.account));
+        }
+        Service::Order => {
+            arguments.extend(flag("--database-url", &setup.databases.order));
+            arguments.extend(flag("--account-target", setup.account_target));
+        }
+    }
+    let given = |name: &str| setup.flags.iter().any(|flag| flag == name);
+    for pair in LEAVE_QUICKLY.chunks_exact(2) {
+        if !given(pair[0]) {
+            arguments.extend(pair.iter().map(ToString::to_string));
+        }
+    }
+    arguments.extend(setup.flags.iter().cloned());
+    arguments
+}

@@ -1,0 +1,231 @@
+//! A private PostgreSQL: made for one test or one demo, on a port of its own, gone afterwards.
+//!
+//! fsync stays on: what the tests prove about crashes and what the reports say about speed
+//! would mean nothing without it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::HarnessError;
+use crate::process::{self, Process, User, command_as};
+
+/// Start, recovery after a crash, and stop each take at most this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A running server. Dropped, it is stopped and its files are removed.
+#[derive(Debug)]
+pub struct Postgres {
+    // Field order is drop order: the server ends before its files do.
+    process: Process,
+    directory: TempDir,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl Postgres {
+    /// Makes and starts a server.
+    ///
+    /// # Errors
+    /// [`HarnessError::Missing`] when PostgreSQL is not installed; nothing is skipped silently.
+    pub async fn start() -> Result<Self, HarnessError> {
+        let programs = programs().ok_or(HarnessError::Missing {
+            program: "PostgreSQL",
+            hint: "apt-get install postgresql",
+        })?;
+        let directory = TempDir::with_prefix("holdfast-postgres-")
+            .map_err(HarnessError::io("make a directory for PostgreSQL"))?;
+        if rustix::process::getuid().is_root() {
+            process::run("chown", Command::new("chown").arg("postgres").arg(directory.path()))?;
+        }
+        let mut initdb = command_as(User::Postgres, &[]);
+        initdb.arg(programs.join("initdb")).arg("--pgdata").arg(data_of(&directory));
+        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]);
+        // What initdb writes need not survive a crash before the server first starts.
+        process::run("initdb", initdb.arg("--no-sync"))?;
+        let port = free_port()?;
+        let process = start(&programs, &directory, port)?;
+        let mut server = Self { process, directory, programs, port };
+        server.wait_until_it_answers().await?;
+        Ok(server)
+    }
+
+    /// The address of a database of this server.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes an empty database and answers its address.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_database(&self, name: &str) -> Result<String, HarnessError> {
+        create_database(&self.url("postgres"), name).await?;
+        Ok(self.url(name))
+    }
+
+    /// Ends the server as a power cut would: no connection is told, nothing is flushed.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill(&mut self) -> Result<(), HarnessError> {
+        // SIGKILL to the postmaster alone; its children notice and leave.
+        self.process.signal(Signal::KILL);
+        self.process.wait(PATIENCE).map(drop)
+    }
+
+    /// Ends the server in order; its clients are told.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self) -> Result<(), HarnessError> {
+        self.process.signal(Signal::INT);
+        self.process.wait(PATIENCE).map(drop)
+    }
+
+    /// Starts it again after its end, on the same port and files, and waits until it answers,
+    /// recovery from a crash included.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn start_again(&mut self) -> Result<(), HarnessError> {
+        let began = Instant::now();
+        loop {
+            self.process = start(&self.programs, &self.directory, self.port)?;
+            // Children of a killed postmaster may hold the shared memory for a moment.
+            match self.wait_until_it_answers().await {
+                Err(HarnessError::Failed { .. }) if began.elapsed() < PATIENCE => {
+                    sleep(GLANCE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<(), HarnessError> {
+        let (url, began) = (self.url("postgres"), Instant::now());
+        while PgConnection::connect(&url).await.is_err() {
+            if self.process.ended()?.is_some() {
+                let output = self.process.log_tail();
+                return Err(HarnessError::Failed { what: "PostgreSQL".to_owned(), output });
+            }
+            if began.elapsed() > PATIENCE {
+                let what = "PostgreSQL to answer".to_owned();
+                return Err(HarnessError::Late { what, log: log_of(&self.directory) });
+            }
+            sleep(GLANCE).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Immediate shutdown: the files go away anyway. Dropping the process kills what is left.
+        self.process.signal(Signal::QUIT);
+        let _ended_or_killed_next = self.process.wait(Duration::from_secs(5));
+    }
+}
+
+/// Makes an empty database on the server that `url` leads to.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn create_database(url: &str, name: &str) -> Result<(), HarnessError> {
+    execute(url, format!("CREATE DATABASE {}", quoted(name))).await
+}
+
+/// Removes a database, ending whoever still uses it. Absent is fine.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn drop_database(url: &str, name: &str) -> Result<(), HarnessError> {
+    execute(url, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await
+}
+
+async fn execute(url: &str, statement: String) -> Result<(), HarnessError> {
+    let failed = |source| HarnessError::Database { what: statement.clone(), source };
+    let mut connection = PgConnection::connect(url).await.map_err(failed)?;
+    // Database names cannot be bound; `quoted` made this one safe.
+    let executed = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await;
+    executed.map_err(failed)?;
+    connection.close().await.map_err(failed)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn start(programs: &Path, directory: &TempDir, port: u16) -> Result<Process, HarnessError> {
+    let mut arguments = vec![format!("-D{}", data_of(directory).display())];
+    let settings = [
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+        format!("unix_socket_directories={}", directory.path().display()),
+        "max_connections=200".to_owned(),
+        "shared_buffers=256MB".to_owned(),
+    ];
+    arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
+    let program = programs.join("postgres");
+    Process::start("PostgreSQL", User::Postgres, &program, arguments, &log_of(directory))
+}
+
+fn data_of(directory: &TempDir) -> PathBuf {
+    directory.path().join("data")
+}
+
+fn log_of(directory: &TempDir) -> PathBuf {
+    directory.path().join("log")
+}
+
+/// Where the newest installed server's programs are.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let numbered = versions.flatten().filter_map(|version| {
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        let programs = version.path().join("bin");
+        programs.join("initdb").exists().then_some((number, programs))
+    });
+    numbered.max().map(|(_, programs)| programs)
+}
+
+/// A loopback port that nobody uses now.
+pub(crate) fn free_port() -> Result<u16, HarnessError> {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    Ok(taken.map_err(HarnessError::io("find a free port"))?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_committed_survives_a_kill_and_a_restart() {
+        let mut server = Postgres::start().await.unwrap();
+        let url = server.create_database("books").await.unwrap();
+        execute(&url, "CREATE TABLE kept AS SELECT 1 AS one".to_owned()).await.unwrap();
+        server.kill().unwrap();
+        assert!(PgConnection::connect(&url).await.is_err());
+        server.start_again().await.unwrap();
+        execute(&url, "INSERT INTO kept VALUES (2)".to_owned()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn databases_are_made_once_and_dropped_by_name() {
+        let server = Postgres::start().await.unwrap();
+        let (maintenance, name) = (server.url("postgres"), "odd \"name\"");
+        create_database(&maintenance, name).await.unwrap();
+        let twice = create_database(&maintenance, name).await.unwrap_err();
+        assert!(matches!(twice, HarnessError::Database { .. }), "{twice}");
+        drop_database(&maintenance, name).await.unwrap();
+        create_database(&maintenance, name).await.unwrap();
+    }
+}
