@@ -1,1 +1,104 @@
-//! Not yet written.
+//! The account service: balances, and reservations that hold part of them for orders.
+//!
+//! From the inside out:
+//!
+//! - [`ledger`] decides. Pure.
+//! - [`storage`] loads what a batch of commands names, lets the ledger decide, and writes the result, in one
+//!   transaction, on PostgreSQL or SQLite.
+//! - [`desk`] gathers commands into batches and gives each batch to a worker that owns a connection.
+//! - [`grpc`] reads requests and writes answers.
+//! - [`sweeper`] expires holds, [`service`] puts it all together, [`args`] says how.
+
+pub mod args;
+pub mod desk;
+pub mod grpc;
+pub mod ledger;
+pub mod service;
+pub mod storage;
+pub mod sweeper;
+
+use std::{io, path::Path, process::ExitCode, time::Duration};
+
+use database::{DatabaseUrl, Postgres, Sqlite};
+use server::{BindError, Signals};
+use sqlx::migrate::MigrateError;
+use thiserror::Error;
+
+use args::{Config, Task};
+use service::Service;
+use storage::{Store, Tables};
+
+/// How often migrations that run at start are tried: another process may be at the same file.
+const MIGRATE_ATTEMPTS: u32 = 10;
+
+/// The wait between two of them.
+const MIGRATE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the program ended without doing what it was asked.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The directory of the database's file cannot be made.
+    #[error("cannot make the directory of the database")]
+    Directory(#[source] io::Error),
+    /// The schema cannot be brought up to date.
+    #[error("cannot migrate the database")]
+    Migrate(#[from] MigrateError),
+    /// A port cannot be taken.
+    #[error("cannot serve")]
+    Bind(#[from] BindError),
+    /// The system refuses a signal handler.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Does what was asked for, on the database that was asked for, and says how the process should exit.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(config: Config) -> Result<ExitCode, RunError> {
+    server::logging::init(&config.log);
+    match config.database.clone() {
+        DatabaseUrl::Postgres(address) => {
+            run_on::<Postgres>(Postgres::options(*address, "account-service"), config).await
+        }
+        DatabaseUrl::Sqlite(path) => {
+            make_directory(&path).map_err(RunError::Directory)?;
+            run_on::<Sqlite>(Sqlite::options(&path), config).await
+        }
+    }
+}
+
+async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCode, RunError> {
+    match config.task {
+        Some(Task::Migrate) => {
+            migrate::<B>(options).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Task::Verify) => Ok(ExitCode::SUCCESS),
+        None => {
+            service::announce(&config.database);
+            if B::MIGRATES_AT_START {
+                migrate::<B>(options.clone()).await?;
+            }
+            let signals = Signals::of_process().map_err(RunError::Signals)?;
+            let service = Service::bind::<B>(options, config).await?;
+            Ok(service.run(signals).await.exit_code())
+        }
+    }
+}
+
+async fn migrate<B: Tables>(options: B::Options) -> Result<(), MigrateError> {
+    let mut store = Store::<B>::new(options);
+    for _ in 1..MIGRATE_ATTEMPTS {
+        match store.migrate().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, "the migration is tried again"),
+        }
+        tokio::time::sleep(MIGRATE_PAUSE).await;
+    }
+    store.migrate().await
+}
+
+fn make_directory(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)
+}

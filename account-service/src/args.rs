@@ -1,0 +1,136 @@
+//! Flags and environment variables: the only place that reads the environment.
+//!
+//! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use database::DatabaseUrl;
+use server::{
+    Problems, ServeConfig,
+    args::{LogArgs, ServeArgs},
+    logging::LogConfig,
+};
+
+use crate::grpc::{self, Defaults};
+
+/// Balances, and reservations that hold part of them for orders.
+#[derive(Debug, Parser)]
+#[command(name = "account-service", version)]
+pub struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite://data/account.db",
+        global = true
+    )]
+    database_url: String,
+    /// Connections to the database: one for the sweeper, the others for changes and for reads
+    #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "4")]
+    database_connections: String,
+    /// Currency of accounts that are opened without one
+    #[arg(long, env = "DEFAULT_CURRENCY", value_name = "ISO 4217", default_value = "USD")]
+    default_currency: String,
+    /// How long a hold lasts that is asked for without a time
+    #[arg(long, env = "DEFAULT_HOLD_TTL", value_name = "TIME", default_value = "7d")]
+    default_hold_ttl: String,
+    /// Interval at which due holds are swept
+    #[arg(long, env = "SWEEP_INTERVAL", value_name = "TIME", default_value = "1s")]
+    sweep_interval: String,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Bring the database's schema up to date, and exit
+    Migrate,
+    /// Check the books, print a JSON report, and exit with 1 on any breach
+    Verify,
+}
+
+/// Everything that was asked for, valid.
+#[derive(Debug)]
+pub struct Config {
+    /// `None`: serve.
+    pub task: Option<Task>,
+    /// Where the ledger is.
+    pub database: DatabaseUrl,
+    /// Connections in all; at least 3.
+    pub connections: usize,
+    /// What requests may leave open.
+    pub defaults: Defaults,
+    /// How often due holds are swept.
+    pub sweep_interval: Duration,
+    /// How to serve.
+    pub serve: ServeConfig,
+    /// What to log.
+    pub log: LogConfig,
+}
+
+/// A writer, a reader and the sweeper.
+const CONNECTIONS_MIN: usize = 3;
+
+/// More than any database wants from one process.
+const CONNECTIONS_MAX: usize = 256;
+
+const PORT: u16 = 50051;
+const ADMIN_PORT: u16 = 9081;
+
+impl Args {
+    /// Judges every value.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn validate(self) -> Result<Config, Problems> {
+        let mut problems = Problems::new();
+        let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
+        let log = self.log.validate(&mut problems);
+        // Not through `parse`, which repeats the value: it may hold a password.
+        let database = self.database_url.parse();
+        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let connections =
+            problems.parse("--database-connections", &self.database_connections, connections);
+        let currency = problems.parse("--default-currency", &self.default_currency, grpc::currency);
+        let hold_ttl =
+            problems.parse("--default-hold-ttl", &self.default_hold_ttl, grpc::default_ttl);
+        let sweep_interval =
+            problems.parse("--sweep-interval", &self.sweep_interval, sweep_interval);
+        problems.none_or(())?;
+        let config = || {
+            let defaults = Defaults { currency: currency?, hold_ttl: hold_ttl? };
+            Some(Config {
+                task: self.task,
+                database: database?,
+                connections: connections?,
+                defaults,
+                sweep_interval: sweep_interval?,
+                serve,
+                log,
+            })
+        };
+        Ok(config().expect("a value is missing only when it was a problem"))
+    }
+}
+
+fn connections(raw: &str) -> Result<usize, String> {
+    let range = CONNECTIONS_MIN..=CONNECTIONS_MAX;
+    raw.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("is not a number between {CONNECTIONS_MIN} and {CONNECTIONS_MAX}"))
+}
+
+fn sweep_interval(raw: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+    let time = humantime::parse_duration(raw).ok().filter(|time| range.contains(time));
+    time.ok_or("is not a time between 10ms and 1h")
+}

@@ -1,0 +1,265 @@
+//! The desk: where handlers hand in commands and questions, and workers that own a connection each serve them.
+//!
+//! Promised: a command that was accepted is carried out and answered even if its caller left. Commands on one account
+//! run in one lane, one batch after the other. What cannot be queued is refused at once with [`Trouble::Full`].
+//! Questions have lanes of their own and never wait behind a commit.
+//!
+//! A batch that the database refuses for a reason that is not going away is run again command by command, so that only
+//! the guilty one fails. A batch whose commit broke midway is run once more: every command is idempotent by its id, so
+//! the second run finds out what became of the first.
+
+use std::collections::BTreeSet;
+
+use database::{
+    StoreError,
+    lane::{self, Bounds, Lanes, Refused, Work, Workers},
+};
+use proto::id::{AccountId, ReserveId};
+use thiserror::Error;
+
+use crate::{
+    ledger::{Account, Command, Entry, Outcome, Receipt, Refusal, Reservation},
+    storage::{Page, Store, Tables},
+};
+
+/// Commands that may wait in a lane, and that one transaction takes: more than 256 gain nothing and hold locks longer.
+const CHANGES: Bounds = Bounds { queue: 2048, batch: 256 };
+
+/// Questions that may wait in a lane, and that are read together: 32 pages of 500 lines are a few megabytes.
+const QUESTIONS: Bounds = Bounds { queue: 2048, batch: 32 };
+
+/// Takes commands and questions to the workers. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    changes: Lanes<Command, Result<Outcome, Trouble>>,
+    questions: Lanes<Question, Result<Found, Trouble>>,
+}
+
+/// The workers behind a [`Desk`].
+#[derive(Debug)]
+pub struct DeskWorkers {
+    changes: Workers,
+    questions: Workers,
+}
+
+/// Why a command or a question got neither a receipt nor a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Trouble {
+    /// Too much is waiting. Nothing was done.
+    #[error("too much is waiting already")]
+    Full,
+    /// The database is away, or this process is stopping. Nothing was done.
+    #[error("the service cannot reach its database")]
+    Unavailable,
+    /// It was done or it was not; the same call again finds out.
+    #[error("the outcome is not known yet")]
+    OutcomeUnknown,
+    /// A defect, logged where it was met. Nothing was done.
+    #[error("the service failed")]
+    Failed,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The ledger refused it: a final answer.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The ledger could not be asked.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+#[derive(Debug)]
+enum Question {
+    Account(AccountId),
+    Reservation(AccountId, ReserveId),
+    Entries(Page),
+    IsMigrated,
+}
+
+/// The answer to a [`Question`], in the field that it asks about.
+#[derive(Debug, Default)]
+struct Found {
+    account: Option<Account>,
+    reservation: Option<Reservation>,
+    entries: Option<Vec<Entry>>,
+    is_migrated: bool,
+}
+
+struct Writer<B: Tables>(Store<B>);
+
+struct Reader<B: Tables>(Store<B>);
+
+/// Opens a desk: one lane for each store, `writers` for commands and `readers` for questions.
+///
+/// # Panics
+/// When either is empty.
+pub fn open<B: Tables>(writers: Vec<Store<B>>, readers: Vec<Store<B>>) -> (Desk, DeskWorkers) {
+    let writers = writers.into_iter().map(Writer).collect();
+    let readers = readers.into_iter().map(Reader).collect();
+    let (changes, change_workers) = lane::start("changes", writers, CHANGES);
+    let (questions, question_workers) = lane::start("questions", readers, QUESTIONS);
+    let workers = DeskWorkers { changes: change_workers, questions: question_workers };
+    (Desk { changes, questions }, workers)
+}
+
+impl Desk {
+    /// Carries out a command.
+    pub async fn carry_out(&self, command: Command) -> Result<Receipt, CommandError> {
+        let answer = self.changes.submit(command.account_id(), command).await;
+        Ok(answer.map_err(Trouble::from)???)
+    }
+
+    /// Reads an account as it stands. `None`: it was never opened.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, Trouble> {
+        Ok(self.ask(id, Question::Account(id)).await?.account)
+    }
+
+    /// Reads a reservation as it stands. `None`: it was never seen.
+    pub async fn reservation(
+        &self,
+        account: AccountId,
+        reserve: ReserveId,
+    ) -> Result<Option<Reservation>, Trouble> {
+        let found = self.ask(account, Question::Reservation(account, reserve)).await?;
+        Ok(found.reservation)
+    }
+
+    /// Reads lines of a statement, newest first. `None`: there is no such account.
+    pub async fn entries(&self, page: Page) -> Result<Option<Vec<Entry>>, Trouble> {
+        Ok(self.ask(page.account_id, Question::Entries(page)).await?.entries)
+    }
+
+    /// Whether the database answers and its schema is new enough.
+    pub async fn is_migrated(&self) -> Result<bool, Trouble> {
+        Ok(self.ask((), Question::IsMigrated).await?.is_migrated)
+    }
+
+    async fn ask(&self, lane: impl std::hash::Hash, question: Question) -> Result<Found, Trouble> {
+        self.questions.submit(lane, question).await?
+    }
+}
+
+impl DeskWorkers {
+    /// Refuses new commands and questions, serves those that wait, and returns when all are served.
+    pub async fn stop(self) {
+        tokio::join!(self.changes.stop(), self.questions.stop());
+    }
+}
+
+impl<B: Tables> Work for Writer<B> {
+    type Job = Command;
+    type Answer = Result<Outcome, Trouble>;
+
+    async fn run(&mut self, batch: Vec<Command>) -> Vec<Self::Answer> {
+        match self.apply(&batch).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(Trouble::Failed) if batch.len() > 1 => {
+                let mut answers = Vec::with_capacity(batch.len());
+                for command in batch.chunks(1) {
+                    let outcome = self.apply(command).await;
+                    answers.push(outcome.map(|outcomes| outcomes.into_iter().next()));
+                }
+                answers.into_iter().map(|answer| answer?.ok_or(Trouble::Failed)).collect()
+            }
+            Err(trouble) => vec![Err(trouble); batch.len()],
+        }
+    }
+}
+
+impl<B: Tables> Writer<B> {
+    async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Trouble> {
+        let mut result = self.0.apply(commands).await;
+        if let Err(StoreError::OutcomeUnknown(error)) = &result {
+            tracing::warn!(%error, commands = commands.len(), "a commit broke: asking again");
+            result = self.0.apply(commands).await;
+        }
+        result.map_err(|error| Trouble::met(&error, "commands"))
+    }
+}
+
+impl<B: Tables> Work for Reader<B> {
+    type Job = Question;
+    type Answer = Result<Found, Trouble>;
+
+    async fn run(&mut self, batch: Vec<Question>) -> Vec<Self::Answer> {
+        match self.answer(&batch).await {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            Err(error) => {
+                let trouble = Trouble::met(&error, "questions");
+                batch.iter().map(|_| Err(trouble)).collect()
+            }
+        }
+    }
+}
+
+impl<B: Tables> Reader<B> {
+    /// One read for each kind of question in the batch.
+    async fn answer(&mut self, batch: &[Question]) -> Result<Vec<Found>, StoreError> {
+        let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let mut is_migrated = false;
+        for question in batch {
+            match question {
+                Question::Account(id) => drop(ids.insert(*id)),
+                Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
+                Question::Entries(page) => pages.push(*page),
+                Question::IsMigrated => is_migrated = self.0.is_migrated().await?,
+            }
+        }
+        let accounts = unless_empty(ids.is_empty(), self.0.accounts(&ids)).await?;
+        let reservations = unless_empty(keys.is_empty(), self.0.reservations(&keys)).await?;
+        let entries = unless_empty(pages.is_empty(), self.0.entries(&pages)).await?;
+        let mut entries = entries.into_iter();
+        let found = batch.iter().map(|question| match question {
+            Question::Account(id) => {
+                Found { account: accounts.get(id).copied(), ..Found::default() }
+            }
+            Question::Reservation(id, reserve) => {
+                let reservation = reservations.get(&(*id, reserve.clone())).cloned();
+                Found { reservation, ..Found::default() }
+            }
+            Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
+            Question::IsMigrated => Found { is_migrated, ..Found::default() },
+        });
+        Ok(found.collect())
+    }
+}
+
+impl Trouble {
+    /// Logs what the database did, once for a whole batch, and says what it means for callers.
+    fn met(error: &StoreError, what: &str) -> Self {
+        let source = std::error::Error::source(error).map(tracing::field::display);
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, source, "{what} were not served");
+                Self::Unavailable
+            }
+            StoreError::OutcomeUnknown(_) => {
+                tracing::warn!(%error, source, "{what} have no known outcome");
+                Self::OutcomeUnknown
+            }
+            StoreError::Failed(_) => {
+                tracing::error!(%error, source, "{what} failed");
+                Self::Failed
+            }
+        }
+    }
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Stopping => Self::Unavailable,
+            Refused::Lost => Self::OutcomeUnknown,
+        }
+    }
+}
+
+async fn unless_empty<T: Default>(
+    is_empty: bool,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    if is_empty { Ok(T::default()) } else { read.await }
+}

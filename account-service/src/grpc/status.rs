@@ -1,0 +1,68 @@
+//! Refusals and troubles as statuses: the only place that makes one.
+
+use std::time::Duration;
+
+use proto::{Failure, Reason};
+use tonic::Status;
+
+use crate::{
+    desk::{CommandError, Trouble},
+    ledger::Refusal,
+};
+
+/// After this a full queue has moved on: some batches later.
+const WHEN_FULL: Duration = Duration::from_millis(50);
+
+/// After this a database that was away may be back.
+const WHEN_AWAY: Duration = Duration::from_millis(500);
+
+/// After this the outcome of a broken commit can be read.
+const WHEN_UNKNOWN: Duration = Duration::from_millis(100);
+
+pub(super) fn of_command(error: CommandError) -> Status {
+    match error {
+        CommandError::Refused(refusal) => of_refusal(refusal),
+        CommandError::Trouble(trouble) => of_trouble(trouble),
+    }
+}
+
+/// The texts of refusals are for callers; see [`Refusal`].
+pub(super) fn of_refusal(refusal: Refusal) -> Status {
+    Failure::new(reason(refusal), refusal.to_string()).into()
+}
+
+pub(super) fn of_trouble(trouble: Trouble) -> Status {
+    let (reason, retry_after) = match trouble {
+        Trouble::Full => (Reason::Overloaded, Some(WHEN_FULL)),
+        Trouble::Unavailable => (Reason::Unavailable, Some(WHEN_AWAY)),
+        Trouble::OutcomeUnknown => (Reason::OutcomeUnknown, Some(WHEN_UNKNOWN)),
+        Trouble::Failed => (Reason::Internal, None),
+    };
+    let failure = Failure::new(reason, trouble.to_string());
+    match retry_after {
+        Some(delay) => failure.retry_after(delay).into(),
+        None => failure.into(),
+    }
+}
+
+fn reason(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::AccountAlreadyExists => Reason::AccountAlreadyExists,
+        Refusal::AccountNotFound => Reason::AccountNotFound,
+        Refusal::BalanceLimitExceeded => Reason::BalanceLimitExceeded,
+        Refusal::CaptureExceedsReservation => Reason::CaptureExceedsReservation,
+        Refusal::CaptureMismatch => Reason::CaptureMismatch,
+        Refusal::DepositMismatch => Reason::DepositMismatch,
+        Refusal::Inconsistent => Reason::Internal,
+        Refusal::InsufficientFunds => Reason::InsufficientFunds,
+        Refusal::RefundExceedsCapture => Reason::RefundExceedsCapture,
+        Refusal::RefundMismatch => Reason::RefundMismatch,
+        Refusal::ReservationCaptured => Reason::ReservationCaptured,
+        Refusal::ReservationDeclined => Reason::ReservationDeclined,
+        Refusal::ReservationExpired => Reason::ReservationExpired,
+        Refusal::ReservationMismatch => Reason::ReservationMismatch,
+        Refusal::ReservationNotCaptured => Reason::ReservationNotCaptured,
+        Refusal::ReservationNotFound => Reason::ReservationNotFound,
+        Refusal::ReservationReleased => Reason::ReservationReleased,
+    }
+}

@@ -1,0 +1,118 @@
+//! Start-up and shutdown: what is put together, in which order, and how it is taken apart.
+
+use std::net::SocketAddr;
+
+use database::DatabaseUrl;
+use proto::account::v1::account_service_server::AccountServiceServer;
+use server::{BindError, Bound, Server, Signals, Summary};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Config,
+    desk::{self, Desk, DeskWorkers},
+    grpc::AccountService,
+    storage::{Store, Tables},
+    sweeper,
+};
+
+/// What readiness says until somebody ran `migrate`.
+const NOT_MIGRATED: &str = "the schema is not up to date: run `account-service migrate`";
+
+/// An account service whose ports are taken. Production and tests run the same one.
+#[derive(Debug)]
+pub struct Service {
+    bound: Bound,
+    workers: DeskWorkers,
+    sweeping: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Takes the ports and starts the workers. The database is not needed for it: connections are opened when they are
+    /// first used, and until the database answers readiness is false and calls are UNAVAILABLE.
+    ///
+    /// # Errors
+    /// When a port cannot be taken.
+    pub async fn bind<B: Tables>(options: B::Options, config: Config) -> Result<Self, BindError> {
+        let stores = |count| (0..count).map(|_| Store::<B>::new(options.clone())).collect();
+        let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
+        let (desk, workers) = desk::open::<B>(stores(writers), stores(readers));
+        let api = AccountService::new(desk.clone(), config.defaults);
+        let bound = Server::new(config.serve)
+            .service(AccountServiceServer::new(api))
+            .reflection(proto::DESCRIPTOR_SET)
+            .readiness("database", move || is_ready(desk.clone()))
+            .bind()
+            .await?;
+        let stop = CancellationToken::new();
+        let sweep = sweeper::sweep(Store::<B>::new(options), config.sweep_interval, stop.clone());
+        Ok(Self { bound, workers, sweeping: tokio::spawn(sweep), stop })
+    }
+
+    /// Where gRPC is served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.bound.local_addr()
+    }
+
+    /// Where the admin HTTP is served.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.bound.admin_addr()
+    }
+
+    /// Serves until the first signal and drains. Calls end first, then the sweeper, then the workers, so that nothing
+    /// that was begun is left undone.
+    pub async fn run(self, signals: Signals) -> Summary {
+        let summary = self.bound.run(signals).await;
+        self.stop.cancel();
+        if let Err(error) = self.sweeping.await {
+            tracing::error!(%error, "the sweeper had panicked");
+        }
+        self.workers.stop().await;
+        summary
+    }
+}
+
+/// How connections are shared out; the sweeper has one besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shares {
+    writers: usize,
+    readers: usize,
+}
+
+impl Shares {
+    /// A third of the connections reads, the rest writes, as far as the database lets more than one write.
+    fn of(connections: usize, writers_max: usize) -> Self {
+        let shared = connections - 1;
+        let writers = (shared - shared / 3).clamp(1, (shared - 1).max(1)).min(writers_max);
+        Self { writers, readers: (shared - writers).max(1) }
+    }
+}
+
+/// Logs, for whoever wonders why nothing is ready, where the service is looking for its database.
+pub(crate) fn announce(database: &DatabaseUrl) {
+    tracing::info!(%database, "account-service starts");
+}
+
+async fn is_ready(desk: Desk) -> Result<(), String> {
+    match desk.is_migrated().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(NOT_MIGRATED.into()),
+        Err(trouble) => Err(trouble.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_shared_out_whole_and_nobody_gets_none() {
+        for connections in 3..=256 {
+            let Shares { writers, readers } = Shares::of(connections, usize::MAX);
+            assert!(writers >= readers && readers >= 1, "{connections}");
+            assert_eq!(writers + readers + 1, connections);
+        }
+        assert_eq!(Shares::of(8, 1), Shares { writers: 1, readers: 6 });
+    }
+}

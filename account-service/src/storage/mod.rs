@@ -1,0 +1,99 @@
+//! Accounts and reservations in a database.
+//!
+//! [`Store`] has one method a transaction, and its methods take batches. It loads the rows that a batch names, lets
+//! [`crate::ledger`] decide, and writes what the ledger answers; SQL moves no money. What the two databases say
+//! differently is behind [`Tables`].
+//!
+//! How concurrent batches stay apart, here and in other processes:
+//!
+//! - A batch locks its account rows first, in id order, and holds them to its end. Whoever touches the same account
+//!   waits; nobody deadlocks. Everything else about an account is read and written under that lock.
+//! - An account that does not exist has no row to lock. Two batches that both write about it meet at a unique key:
+//!   inserts are plain, so the later one fails, is rolled back and run again, and then sees the rows of the first.
+//! - Time is the database's: the instant at which the transaction began.
+//!
+//! Bounds: a batch is bounded by its caller, the retries by [`Session`]. A call that fails wrote nothing, unless it
+//! says [`StoreError::OutcomeUnknown`].
+
+mod columns;
+mod postgres;
+mod rows;
+mod sqlite;
+mod tables;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use database::{Session, StoreError};
+use proto::id::{AccountId, ReserveId};
+use sqlx::migrate::MigrateError;
+
+pub use tables::Tables;
+
+use crate::ledger::{Account, Command, Entry, Outcome, Reservation};
+
+/// The ledger's tables, over one connection.
+pub struct Store<B: Tables> {
+    session: Session<B>,
+}
+
+/// Which lines of a statement to read: newest first, those before a sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Whose statement.
+    pub account_id: AccountId,
+    /// Only lines older than this one; `None` begins with the newest.
+    pub before: Option<i64>,
+    /// How many lines at most.
+    pub limit: usize,
+}
+
+impl<B: Tables> Store<B> {
+    /// A store that connects when it is first used.
+    pub fn new(options: B::Options) -> Self {
+        Self { session: Session::new(options) }
+    }
+
+    /// Runs commands, in order, in one transaction. Answers one outcome each.
+    pub async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        self.session.transact(&mut work::Apply { commands }).await
+    }
+
+    /// Expires holds whose time has come, `limit` at most, on accounts that nobody else works on right now. Answers
+    /// how many they were.
+    pub async fn expire(&mut self, limit: u32) -> Result<u64, StoreError> {
+        self.session.transact(&mut work::Expire { limit }).await
+    }
+
+    /// Reads accounts, those that exist, as they stand: holds that are due count as expired.
+    pub async fn accounts(
+        &mut self,
+        ids: &BTreeSet<AccountId>,
+    ) -> Result<BTreeMap<AccountId, Account>, StoreError> {
+        self.session.statement(&mut work::Accounts { ids }).await
+    }
+
+    /// Reads reservations, those that exist, as they stand: a hold that is due counts as expired.
+    pub async fn reservations(
+        &mut self,
+        keys: &BTreeSet<(AccountId, ReserveId)>,
+    ) -> Result<BTreeMap<(AccountId, ReserveId), Reservation>, StoreError> {
+        self.session.statement(&mut work::Reservations { keys }).await
+    }
+
+    /// Reads pages of statements, one answer a page. `None`: there is no such account.
+    pub async fn entries(&mut self, pages: &[Page]) -> Result<Vec<Option<Vec<Entry>>>, StoreError> {
+        self.session.statement(&mut work::Entries { pages }).await
+    }
+
+    /// Brings the schema up to date. Running it again changes nothing.
+    pub async fn migrate(&mut self) -> Result<(), MigrateError> {
+        self.session.migrate(B::migrator()).await
+    }
+
+    /// Whether the database answers and its schema is at least as new as this build's.
+    pub async fn is_migrated(&mut self) -> Result<bool, StoreError> {
+        let wanted = B::migrator().iter().map(|migration| migration.version).max();
+        Ok(self.session.statement(&mut work::SchemaVersion).await? >= wanted)
+    }
+}

@@ -1,0 +1,102 @@
+//! The ledger's tables on PostgreSQL.
+//!
+//! Arrays go in through `unnest`, one statement a table. Rows are locked with FOR NO KEY UPDATE, READ COMMITTED: after
+//! a wait the lock shows the row as its last holder left it, and each later statement sees all that was committed
+//! before it began.
+
+mod read;
+mod write;
+
+use std::collections::BTreeSet;
+
+use database::Postgres;
+use proto::{
+    Money,
+    id::{AccountId, ReserveId},
+};
+use sqlx::{PgConnection, migrate::Migrator};
+use time::OffsetDateTime;
+
+use super::{
+    Page,
+    tables::{ExpiredHolds, Tables},
+};
+use crate::ledger::{Account, Book, Changes, Entry, Named, Reservation};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+
+impl Tables for Postgres {
+    const WRITERS_MAX: usize = usize::MAX;
+    // Several pods start at once, and who may change the schema is a decision of operations.
+    const MIGRATES_AT_START: bool = false;
+
+    fn migrator() -> &'static Migrator {
+        &MIGRATOR
+    }
+
+    async fn schema_version(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
+        let made = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+        if !sqlx::query_scalar(made).fetch_one(&mut *connection).await? {
+            return Ok(None);
+        }
+        let newest = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        sqlx::query_scalar(newest).fetch_one(connection).await
+    }
+
+    async fn load(
+        connection: &mut PgConnection,
+        named: &Named<'_>,
+    ) -> sqlx::Result<(Book, OffsetDateTime)> {
+        let (accounts, now) = read::lock(connection, &named.accounts).await?;
+        let reservations = read::named_reservations(connection, &named.reservations).await?;
+        let deposits = read::named_deposits(connection, &named.deposits).await?;
+        let refunds = read::named_refunds(connection, &named.refunds).await?;
+        Ok((Book::load(accounts, reservations, deposits, refunds), now))
+    }
+
+    async fn write(connection: &mut PgConnection, changes: &Changes) -> sqlx::Result<()> {
+        write::new_accounts(connection, &changes.accounts.new).await?;
+        write::new_reservations(connection, &changes.reservations.new).await?;
+        write::changed_reservations(connection, &changes.reservations.changed).await?;
+        write::deposits(connection, &changes.deposits).await?;
+        write::refunds(connection, &changes.refunds).await?;
+        write::entries(connection, &changes.entries).await?;
+        write::changed_accounts(connection, &changes.accounts.changed).await
+    }
+
+    async fn lock_due(
+        connection: &mut PgConnection,
+        limit: u32,
+    ) -> sqlx::Result<(Vec<Account>, OffsetDateTime)> {
+        read::lock_due(connection, limit).await
+    }
+
+    async fn expire_holds(
+        connection: &mut PgConnection,
+        accounts: &BTreeSet<AccountId>,
+        now: OffsetDateTime,
+        limit: Option<u32>,
+    ) -> sqlx::Result<Vec<ExpiredHolds>> {
+        write::expire_holds(connection, accounts, now, limit).await
+    }
+
+    async fn accounts(
+        connection: &mut PgConnection,
+        ids: &BTreeSet<AccountId>,
+    ) -> sqlx::Result<Vec<(Account, Money)>> {
+        read::accounts(connection, ids).await
+    }
+
+    async fn reservations(
+        connection: &mut PgConnection,
+        keys: &BTreeSet<(AccountId, ReserveId)>,
+    ) -> sqlx::Result<(Vec<Reservation>, OffsetDateTime)> {
+        let keys = keys.iter().map(|(account, reserve)| (*account, reserve)).collect();
+        let rows = read::named_reservations(connection, &keys).await?;
+        Ok((rows, read::now(connection).await?))
+    }
+
+    async fn page(connection: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Entry>> {
+        read::page(connection, page).await
+    }
+}

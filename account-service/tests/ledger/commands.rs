@@ -1,0 +1,93 @@
+//! Commands for tests: short to write by hand, and random ones from a world so small that ids collide all the time.
+
+use account_service::ledger::{
+    Capture, Command, OpenAccount, PostDeposit, PostRefund, Release, Reserve,
+};
+use iso_currency::Currency;
+use proptest::prelude::*;
+use proto::{
+    Money,
+    id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
+};
+use time::{Duration, OffsetDateTime};
+
+/// The instant at which every history begins.
+pub(crate) const START: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
+
+pub(crate) fn money(amount: &str) -> Money {
+    Money::parse_or_zero(amount).unwrap()
+}
+
+pub(crate) fn account(id: i64) -> AccountId {
+    AccountId::new(id).unwrap()
+}
+
+pub(crate) fn open(id: i64, opening: &str) -> Command {
+    let (account_id, opening_balance) = (account(id), money(opening));
+    Command::Open(OpenAccount { account_id, currency: Currency::USD, opening_balance })
+}
+
+pub(crate) fn deposit(id: i64, deposit: &str, amount: &str) -> Command {
+    let deposit_id = DepositId::new(deposit).unwrap();
+    Command::Deposit(PostDeposit { account_id: account(id), deposit_id, amount: money(amount) })
+}
+
+/// A hold for the order `o-<reserve>`, for one minute.
+pub(crate) fn reserve(id: i64, reserve: &str, amount: &str) -> Command {
+    reserve_for(id, reserve, &format!("o-{reserve}"), amount, 60)
+}
+
+pub(crate) fn reserve_for(id: i64, reserve: &str, order: &str, amount: &str, ttl: i64) -> Command {
+    Command::Reserve(Reserve {
+        account_id: account(id),
+        reserve_id: ReserveId::new(reserve).unwrap(),
+        order_id: OrderRef::new(order).unwrap(),
+        amount: money(amount),
+        ttl: Duration::seconds(ttl),
+    })
+}
+
+/// An empty amount captures all.
+pub(crate) fn capture(id: i64, reserve: &str, amount: &str) -> Command {
+    let amount = (!amount.is_empty()).then(|| money(amount));
+    let reserve_id = ReserveId::new(reserve).unwrap();
+    Command::Capture(Capture { account_id: account(id), reserve_id, amount })
+}
+
+pub(crate) fn release(id: i64, reserve: &str) -> Command {
+    let reserve_id = ReserveId::new(reserve).unwrap();
+    Command::Release(Release { account_id: account(id), reserve_id })
+}
+
+pub(crate) fn refund(id: i64, reserve: &str, refund: &str, amount: &str) -> Command {
+    Command::Refund(PostRefund {
+        account_id: account(id),
+        reserve_id: ReserveId::new(reserve).unwrap(),
+        refund_id: RefundId::new(refund).unwrap(),
+        amount: money(amount),
+    })
+}
+
+/// Batches of commands, each with the seconds that pass before it.
+pub(crate) fn history() -> impl Strategy<Value = Vec<(i64, Vec<Command>)>> {
+    prop::collection::vec((0..4_i64, prop::collection::vec(command(), 1..9)), 1..14)
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let id = || 1..=2_i64;
+    let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
+    // Small enough to be affordable, equal often enough to be replays, and one that meets the limit of a balance.
+    let amount = || prop::sample::select(vec!["1", "2", "2.5", "7.0001", "100000000000000"]);
+    let part = || prop::sample::select(vec!["", "1", "2", "7.0001"]);
+    prop_oneof![
+        2 => (id(), prop::sample::select(vec!["0", "10"])).prop_map(|(id, sum)| open(id, sum)),
+        4 => (id(), prop::sample::select(vec!["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), amount())
+            .prop_map(|(id, name, sum)| deposit(id, name, sum)),
+        8 => (id(), name(), prop::sample::select(vec!["o", "p"]), amount(), 1..6_i64)
+            .prop_map(|(id, name, order, sum, ttl)| reserve_for(id, name, order, sum, ttl)),
+        4 => (id(), name(), part()).prop_map(|(id, name, sum)| capture(id, name, sum)),
+        2 => (id(), name()).prop_map(|(id, name)| release(id, name)),
+        3 => (id(), name(), prop::sample::select(vec!["x", "y"]), amount())
+            .prop_map(|(id, name, refunded, sum)| refund(id, name, refunded, sum)),
+    ]
+}
