@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod cluster;
 pub mod document_b;
+pub mod grpcurl;
 pub mod postgres;
 
 mod error;

@@ -14,4 +14,7 @@ pub(crate) struct Args {
     /// postgres://postgres@localhost/postgres; SQLite files without it
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
+    /// Start a PostgreSQL server for this demo alone
+    #[arg(long, conflicts_with = "database_url")]
+    pub(crate) private_postgres: bool,
 }

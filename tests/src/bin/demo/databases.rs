@@ -2,26 +2,32 @@
 
 use ::tests::HarnessError;
 use ::tests::cluster::Databases;
-use ::tests::postgres::{create_database, drop_database};
+use ::tests::postgres::{Postgres, create_database, drop_database};
+
+use crate::args::Args;
 
 /// SQLite files of the cluster, or two databases made on a given PostgreSQL server.
 pub(crate) enum DemoDatabases {
     Sqlite,
-    Postgres { server: String, names: [String; 2] },
+    Postgres { server: String, names: [String; 2], _private: Option<Postgres> },
 }
 
 impl DemoDatabases {
     /// Makes the databases, with names that no other demo on the server uses now.
-    pub(crate) async fn make(server: Option<&str>) -> Result<Self, HarnessError> {
-        let Some(server) = server else { return Ok(Self::Sqlite) };
+    pub(crate) async fn make(args: &Args) -> Result<Self, HarnessError> {
+        let private = if args.private_postgres { Some(Postgres::start().await?) } else { None };
+        let address = private.as_ref().map(|server| server.url("postgres"));
+        let Some(server) = address.or_else(|| args.database_url.clone()) else {
+            return Ok(Self::Sqlite);
+        };
         let process = std::process::id();
         let names =
             ["account", "order"].map(|service| format!("holdfast_demo_{process}_{service}"));
         for name in &names {
-            drop_database(server, name).await?;
-            create_database(server, name).await?;
+            drop_database(&server, name).await?;
+            create_database(&server, name).await?;
         }
-        Ok(Self::Postgres { server: server.to_owned(), names })
+        Ok(Self::Postgres { server, names, _private: private })
     }
 
     pub(crate) fn kind(&self) -> &'static str {
@@ -35,7 +41,7 @@ impl DemoDatabases {
     pub(crate) fn given(&self) -> Option<Databases> {
         match self {
             Self::Sqlite => None,
-            Self::Postgres { server, names: [account, order] } => Some(Databases {
+            Self::Postgres { server, names: [account, order], .. } => Some(Databases {
                 account: with_database(server, account),
                 order: with_database(server, order),
             }),
@@ -44,9 +50,9 @@ impl DemoDatabases {
 
     /// Drops what was made.
     pub(crate) async fn remove(self) -> Result<(), HarnessError> {
-        let Self::Postgres { server, names } = self else { return Ok(()) };
-        for name in &names {
-            drop_database(&server, name).await?;
+        let Self::Postgres { server, names, .. } = &self else { return Ok(()) };
+        for name in names {
+            drop_database(server, name).await?;
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 async fn demonstrate(args: Args) -> Result<bool, Box<dyn Error>> {
     println!("Building account-service and order-service …");
     let binaries = Binaries::build()?;
-    let databases = DemoDatabases::make(args.database_url.as_deref()).await?;
+    let databases = DemoDatabases::make(&args).await?;
     println!("Starting 2 + 2 pods on {} …", databases.kind());
     let began = Instant::now();
     let plan = Plan { databases: databases.given(), ..Plan::default() };

@@ -1,0 +1,18 @@
+//! Both services as real processes, called as users call them.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod by_hand;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod crowd;
+#[cfg(test)]
+mod database_away;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod restarts;
+#[cfg(test)]
+mod support;
