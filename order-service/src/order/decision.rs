@@ -50,12 +50,12 @@ pub enum Decision {
 }
 
 /// What a worker is told of its settlement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// Its decision stands.
-    Decided(Decided),
-    /// Somebody else's does: read the key.
-    Elsewhere,
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// What was decided now. `None`: somebody else's decision stands, read the key.
+    pub decided: Option<Decided>,
+    /// The outbox row that was written with it, leased to this process.
+    pub notice: Option<Notice>,
 }
 
 /// Pieces in stock, by product.
@@ -112,8 +112,21 @@ fn decide_one(
     Decision::Placed(settlement.claim.order(settlement.payment_id, now))
 }
 
+impl Settled {
+    /// What the worker is told of a decision that was made at this time.
+    pub fn of(settlement: &Settlement, decision: &Decision, at: OffsetDateTime) -> Self {
+        let outcome = match decision {
+            Decision::Placed(_) => Some(settlement.expected()),
+            Decision::Failed(outcome) => Some(outcome.clone()),
+            Decision::Restored(_) => None,
+        };
+        let decided = outcome.map(|outcome| Decided { outcome, at });
+        Self { decided, notice: notice(settlement, decision) }
+    }
+}
+
 /// What the account service must be told after a decision.
-pub fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
+fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
     let action = match (decision, &settlement.verdict) {
         (Decision::Placed(_), _) => Action::Capture,
         // A refused reservation holds nothing.

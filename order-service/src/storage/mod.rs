@@ -54,15 +54,6 @@ pub struct Overdue {
     pub give_up: bool,
 }
 
-/// What settling a batch left behind.
-#[derive(Debug)]
-pub struct SettledBatch {
-    /// One answer a settlement, in their order.
-    pub settled: Vec<Settled>,
-    /// Outbox rows that were written, and that this process has leased to itself.
-    pub notices: Vec<Notice>,
-}
-
 /// The order a cancel left, and the outbox row if this was the first.
 #[derive(Debug)]
 pub struct Cancelled {
@@ -128,7 +119,7 @@ pub trait Store: Sized + Send + 'static {
     fn settle(
         &mut self,
         settlements: &[Settlement],
-    ) -> impl Future<Output = Result<SettledBatch, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
     /// T5: ends leases now, so that the next request need not wait.
     fn hand_back(
@@ -160,25 +151,22 @@ pub trait Store: Sized + Send + 'static {
         ids: &[(AccountId, Uuid)],
     ) -> impl Future<Output = Result<Vec<Option<Order>>, StoreError>> + Send;
 
-    /// Reads an account's orders, newest first, older than `before`.
+    /// Reads pages of accounts' orders: of an account, older than an order, at most so many; newest first.
     fn list_orders(
         &mut self,
-        account: AccountId,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<Order>, StoreError>> + Send;
+        pages: &[(AccountId, Option<Uuid>, usize)],
+    ) -> impl Future<Output = Result<Vec<Vec<Order>>, StoreError>> + Send;
 
-    /// Cancels an order: stock back, payment refunded, outbox row. `None`: there is no such order.
+    /// Cancels orders: stock back, payment refunded, outbox row. `None`: there is no such order.
     fn cancel(
         &mut self,
-        account: AccountId,
-        order_id: Uuid,
-    ) -> impl Future<Output = Result<Option<Cancelled>, StoreError>> + Send;
+        orders: &[(AccountId, Uuid)],
+    ) -> impl Future<Output = Result<Vec<Option<Cancelled>>, StoreError>> + Send;
 
-    /// Creates or sets a product.
-    fn put_product(
+    /// Creates or sets products.
+    fn put_products(
         &mut self,
-        product: &Product,
+        products: &[Product],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Reads products.
@@ -187,18 +175,17 @@ pub trait Store: Sized + Send + 'static {
         ids: &[ProductId],
     ) -> impl Future<Output = Result<Vec<Option<Product>>, StoreError>> + Send;
 
-    /// Reads products after `after`, in id order.
+    /// Reads pages of the catalogue: after a product, at most so many; in id order.
     fn list_products(
         &mut self,
-        after: Option<ProductId>,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<Product>, StoreError>> + Send;
+        pages: &[(Option<ProductId>, usize)],
+    ) -> impl Future<Output = Result<Vec<Vec<Product>>, StoreError>> + Send;
 
-    /// Adjusts stock once.
+    /// Adjusts stock, each adjustment once.
     fn adjust_stock(
         &mut self,
-        adjustment: &Adjustment,
-    ) -> impl Future<Output = Result<Adjusted, StoreError>> + Send;
+        adjustments: &[Adjustment],
+    ) -> impl Future<Output = Result<Vec<Adjusted>, StoreError>> + Send;
 
     /// Makes room for the keys of days to come and lets go of keys that are too old, never of one still undecided.
     /// Answers how many partitions or rows went.

@@ -33,23 +33,27 @@ const ADJUST: &str = "
     )
     UPDATE products SET stock = $4, supplied = supplied + $3 WHERE product_id = $1";
 
-pub(super) struct PutProduct<'a> {
-    pub(super) product: &'a Product,
+pub(super) struct PutProducts<'a> {
+    pub(super) products: &'a [Product],
 }
 
-impl Transaction<Postgres> for PutProduct<'_> {
-    const NAME: &'static str = "put_product";
+impl Transaction<Postgres> for PutProducts<'_> {
+    const NAME: &'static str = "put_products";
     type Output = ();
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        sqlx::query(PUT)
-            .bind(self.product.product_id.get())
-            .bind(&self.product.name)
-            .bind(self.product.price.decimal())
-            .bind(self.product.stock)
-            .execute(connection)
-            .await
-            .map(drop)
+        let mut products: Vec<_> = self.products.iter().collect();
+        products.sort_by_key(|product| product.product_id);
+        for product in products {
+            sqlx::query(PUT)
+                .bind(product.product_id.get())
+                .bind(&product.name)
+                .bind(product.price.decimal())
+                .bind(product.stock)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -68,53 +72,61 @@ impl Transaction<Postgres> for ReadProducts<'_> {
     }
 }
 
-pub(super) struct ListProducts {
-    pub(super) after: Option<ProductId>,
-    pub(super) limit: usize,
+pub(super) struct ListProducts<'a> {
+    pub(super) pages: &'a [(Option<ProductId>, usize)],
 }
 
-impl Transaction<Postgres> for ListProducts {
+impl Transaction<Postgres> for ListProducts<'_> {
     const NAME: &'static str = "list_products";
-    type Output = Vec<Product>;
+    type Output = Vec<Vec<Product>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let found = sqlx::query(LIST)
-            .bind(self.after.map(ProductId::get))
-            .bind(self.limit as i64)
-            .fetch_all(connection)
-            .await?;
-        found.iter().map(rows::product).collect()
+        let mut lists = Vec::with_capacity(self.pages.len());
+        for (after, limit) in self.pages {
+            let query = sqlx::query(LIST).bind(after.map(ProductId::get)).bind(*limit as i64);
+            let found = query.fetch_all(&mut *connection).await?;
+            lists.push(found.iter().map(rows::product).collect::<sqlx::Result<_>>()?);
+        }
+        Ok(lists)
     }
 }
 
-pub(super) struct Adjust<'a> {
-    pub(super) adjustment: &'a Adjustment,
+pub(super) struct AdjustStock<'a> {
+    pub(super) adjustments: &'a [Adjustment],
 }
 
-impl Transaction<Postgres> for Adjust<'_> {
+impl Transaction<Postgres> for AdjustStock<'_> {
     const NAME: &'static str = "adjust_stock";
-    type Output = Adjusted;
+    type Output = Vec<Adjusted>;
 
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Adjusted> {
-        let Adjustment { product_id, adjustment_id, delta } = self.adjustment;
-        let row = sqlx::query(LOCK).bind(product_id.get()).fetch_optional(&mut *connection).await?;
-        let product = row.as_ref().map(rows::product).transpose()?;
-        let before = sqlx::query(ADJUSTED_BEFORE)
-            .bind(product_id.get())
-            .bind(adjustment_id.as_str())
-            .fetch_optional(&mut *connection)
-            .await?;
-        let before = before.map(|row| row.try_get("delta")).transpose()?;
-        let adjusted = catalog::adjust(product, before, *delta);
-        if let Adjusted::Done(product) = &adjusted {
-            sqlx::query(ADJUST)
-                .bind(product_id.get())
-                .bind(adjustment_id.as_str())
-                .bind(delta)
-                .bind(product.stock)
-                .execute(connection)
-                .await?;
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let mut adjusted = Vec::with_capacity(self.adjustments.len());
+        for adjustment in self.adjustments {
+            adjusted.push(adjust(connection, adjustment).await?);
         }
         Ok(adjusted)
     }
+}
+
+async fn adjust(connection: &mut PgConnection, adjustment: &Adjustment) -> sqlx::Result<Adjusted> {
+    let Adjustment { product_id, adjustment_id, delta } = adjustment;
+    let row = sqlx::query(LOCK).bind(product_id.get()).fetch_optional(&mut *connection).await?;
+    let product = row.as_ref().map(rows::product).transpose()?;
+    let before = sqlx::query(ADJUSTED_BEFORE)
+        .bind(product_id.get())
+        .bind(adjustment_id.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let before = before.map(|row| row.try_get("delta")).transpose()?;
+    let adjusted = catalog::adjust(product, before, *delta);
+    if let Adjusted::Done(product) = &adjusted {
+        sqlx::query(ADJUST)
+            .bind(product_id.get())
+            .bind(adjustment_id.as_str())
+            .bind(delta)
+            .bind(product.stock)
+            .execute(connection)
+            .await?;
+    }
+    Ok(adjusted)
 }

@@ -122,7 +122,8 @@ impl Transaction<Postgres> for ReadOverdue {
     }
 }
 
-type PgQuery<'q> = Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+/// A query with its arguments so far.
+pub(super) type PgQuery<'q> = Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Binds what names a claim: `$1` account, `$2` key, `$3` day, `$4` fence.
 pub(super) fn bind_claims<'q, 'a>(

@@ -123,51 +123,61 @@ impl Transaction<Postgres> for ReadOrders<'_> {
     }
 }
 
-pub(super) struct ListOrders {
-    pub(super) account: AccountId,
-    pub(super) before: Option<Uuid>,
-    pub(super) limit: usize,
+pub(super) struct ListOrders<'a> {
+    pub(super) pages: &'a [(AccountId, Option<Uuid>, usize)],
 }
 
-impl Transaction<Postgres> for ListOrders {
+impl Transaction<Postgres> for ListOrders<'_> {
     const NAME: &'static str = "list_orders";
-    type Output = Vec<Order>;
+    type Output = Vec<Vec<Order>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let found = sqlx::query(LIST)
-            .bind(self.account.get())
-            .bind(self.before)
-            .bind(self.limit as i64)
-            .fetch_all(connection)
-            .await?;
-        found.iter().map(rows::order).collect()
+        let mut lists = Vec::with_capacity(self.pages.len());
+        for (account, before, limit) in self.pages {
+            let query = sqlx::query(LIST).bind(account.get()).bind(before).bind(*limit as i64);
+            let found = query.fetch_all(&mut *connection).await?;
+            lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
+        }
+        Ok(lists)
     }
 }
 
-pub(super) struct Cancel {
-    pub(super) account: AccountId,
-    pub(super) order_id: Uuid,
+pub(super) struct Cancel<'a> {
+    pub(super) orders: &'a [(AccountId, Uuid)],
     pub(super) lease: Duration,
 }
 
-impl Transaction<Postgres> for Cancel {
+impl Transaction<Postgres> for Cancel<'_> {
     const NAME: &'static str = "cancel";
-    type Output = Option<Cancelled>;
+    type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let (account, order_id) = (self.account.get(), self.order_id);
-        let found =
-            sqlx::query(LOCK).bind(account).bind(order_id).fetch_optional(&mut *connection).await?;
-        let Some(row) = found else { return Ok(None) };
-        let mut order = rows::order(&row)?;
-        let Some(notice) = order.cancel() else {
-            return Ok(Some(Cancelled { order, notice: None }));
-        };
-        sqlx::query(CANCEL).bind(account).bind(order_id).execute(&mut *connection).await?;
-        return_stock(connection, &order).await?;
-        outbox::insert(connection, std::slice::from_ref(&notice), self.lease).await?;
-        Ok(Some(Cancelled { order, notice: Some(notice) }))
+        let mut cancelled = Vec::with_capacity(self.orders.len());
+        for (account, order_id) in self.orders {
+            cancelled.push(cancel(connection, *account, *order_id, self.lease).await?);
+        }
+        Ok(cancelled)
     }
+}
+
+async fn cancel(
+    connection: &mut PgConnection,
+    account: AccountId,
+    order_id: Uuid,
+    lease: Duration,
+) -> sqlx::Result<Option<Cancelled>> {
+    let account = account.get();
+    let found =
+        sqlx::query(LOCK).bind(account).bind(order_id).fetch_optional(&mut *connection).await?;
+    let Some(row) = found else { return Ok(None) };
+    let mut order = rows::order(&row)?;
+    let Some(notice) = order.cancel() else {
+        return Ok(Some(Cancelled { order, notice: None }));
+    };
+    sqlx::query(CANCEL).bind(account).bind(order_id).execute(&mut *connection).await?;
+    return_stock(connection, &order).await?;
+    outbox::insert(connection, std::iter::once(&notice), lease).await?;
+    Ok(Some(Cancelled { order, notice: Some(notice) }))
 }
 
 async fn return_stock(connection: &mut PgConnection, order: &Order) -> sqlx::Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use database::{Postgres, Transaction};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use super::rows;
+use super::{keys::PgQuery, rows};
 use crate::order::{Action, Notice};
 
 const INSERT: &str = "
@@ -33,16 +33,14 @@ const FINISH: &str = "
 /// Writes notices, leased to this process.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    notices: &[Notice],
+    notices: impl Iterator<Item = &Notice>,
     lease: Duration,
 ) -> sqlx::Result<()> {
+    let notices: Vec<_> = notices.collect();
     if notices.is_empty() {
         return Ok(());
     }
-    sqlx::query(INSERT)
-        .bind(notices.iter().map(|notice| notice.account.get()).collect::<Vec<_>>())
-        .bind(notices.iter().map(|notice| notice.order_id).collect::<Vec<_>>())
-        .bind(notices.iter().map(|notice| notice.action.as_str()).collect::<Vec<_>>())
+    bind_names(sqlx::query(INSERT), &notices)
         .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
         .bind(lease.as_secs_f64())
         .execute(connection)
@@ -78,14 +76,17 @@ impl Transaction<Postgres> for FinishNotices<'_> {
     type Output = ();
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        sqlx::query(FINISH)
-            .bind(self.notices.iter().map(|notice| notice.account.get()).collect::<Vec<_>>())
-            .bind(self.notices.iter().map(|notice| notice.order_id).collect::<Vec<_>>())
-            .bind(self.notices.iter().map(|notice| notice.action.as_str()).collect::<Vec<_>>())
-            .execute(connection)
-            .await
-            .map(drop)
+        let notices: Vec<_> = self.notices.iter().collect();
+        bind_names(sqlx::query(FINISH), &notices).execute(connection).await.map(drop)
     }
+}
+
+/// Binds what names a row: `$1` account, `$2` order, `$3` action.
+fn bind_names<'q>(query: PgQuery<'q>, notices: &[&Notice]) -> PgQuery<'q> {
+    query
+        .bind(notices.iter().map(|notice| notice.account.get()).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.order_id).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.action.as_str()).collect::<Vec<_>>())
 }
 
 fn notice(row: &PgRow) -> sqlx::Result<Notice> {

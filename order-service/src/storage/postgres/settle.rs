@@ -18,13 +18,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{keys::bind_claims, orders, outbox, rows};
-use crate::{
-    order::{
-        Order,
-        decision::{self, Decision, Earlier, Settled, Settlement, Stock},
-        key::{Decided, Outcome},
-    },
-    storage::SettledBatch,
+use crate::order::{
+    Order,
+    decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+    key::Outcome,
 };
 
 const DECIDE: &str = "
@@ -67,18 +64,15 @@ pub(super) struct Settle<'a> {
 
 impl Transaction<Postgres> for Settle<'_> {
     const NAME: &'static str = "settle";
-    type Output = SettledBatch;
+    type Output = Vec<Settled>;
 
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<SettledBatch> {
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Vec<Settled>> {
         if std::mem::replace(&mut self.again, true) {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
             self.earlier = orders::earlier(connection, requests).await?;
         }
         let Some((held, now)) = self.check_fences(connection).await? else {
-            return Ok(SettledBatch {
-                settled: vec![Settled::Elsewhere; self.settlements.len()],
-                notices: vec![],
-            });
+            return Ok(vec![Settled::default(); self.settlements.len()]);
         };
         let holders: Vec<_> =
             self.settlements.iter().filter(|s| held.contains(&s.claim.order_id)).collect();
@@ -88,10 +82,10 @@ impl Transaction<Postgres> for Settle<'_> {
         write_stock(connection, &stock).await?;
         orders::insert(connection, placed(&decided)).await?;
         correct(connection, &decided).await?;
-        let notices =
-            decided.iter().filter_map(|(s, d)| decision::notice(s, d)).collect::<Vec<_>>();
-        outbox::insert(connection, &notices, self.lease).await?;
-        Ok(SettledBatch { settled: self.answers(&decided, now), notices })
+        let settled = self.answers(&decided, now);
+        outbox::insert(connection, settled.iter().filter_map(|s| s.notice.as_ref()), self.lease)
+            .await?;
+        Ok(settled)
     }
 }
 
@@ -115,18 +109,12 @@ impl Settle<'_> {
         Ok(Some((ids, now)))
     }
 
+    /// One answer a settlement; those whose fence did not hold find theirs elsewhere.
     fn answers(&self, decided: &Pairs<'_>, now: OffsetDateTime) -> Vec<Settled> {
         let mut decided = decided.iter().peekable();
         let answer = |settlement: &Settlement| {
-            let Some((_, decision)) = decided.next_if(|(s, _)| std::ptr::eq(*s, settlement)) else {
-                return Settled::Elsewhere;
-            };
-            let outcome = match decision {
-                Decision::Placed(_) => settlement.expected(),
-                Decision::Failed(outcome) => outcome.clone(),
-                Decision::Restored(_) => return Settled::Elsewhere,
-            };
-            Settled::Decided(Decided { outcome, at: now })
+            let decision = decided.next_if(|(holder, _)| std::ptr::eq(*holder, settlement));
+            decision.map(|(_, decision)| Settled::of(settlement, decision, now)).unwrap_or_default()
         };
         self.settlements.iter().map(answer).collect()
     }

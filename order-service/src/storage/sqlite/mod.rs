@@ -22,11 +22,11 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, SettledBatch, Store};
+use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store};
 use crate::order::{
     Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
-    decision::{Earlier, Settlement},
+    decision::{Earlier, Settled, Settlement},
     key::{Claim, KeyRow},
 };
 
@@ -69,7 +69,7 @@ impl Store for SqliteStore {
         self.session.transact(&mut keys::TakeOver { seen, lease: self.leases.key }).await
     }
 
-    async fn settle(&mut self, settlements: &[Settlement]) -> Result<SettledBatch, StoreError> {
+    async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let lease = self.leases.notice;
         let mut work = settle::Settle { settlements, lease, again: false, earlier: Earlier::new() };
         self.session.transact(&mut work).await
@@ -101,24 +101,21 @@ impl Store for SqliteStore {
 
     async fn list_orders(
         &mut self,
-        account: AccountId,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Vec<Order>, StoreError> {
-        self.session.statement(&mut orders::ListOrders { account, before, limit }).await
+        pages: &[(AccountId, Option<Uuid>, usize)],
+    ) -> Result<Vec<Vec<Order>>, StoreError> {
+        self.session.statement(&mut orders::ListOrders { pages }).await
     }
 
     async fn cancel(
         &mut self,
-        account: AccountId,
-        order_id: Uuid,
-    ) -> Result<Option<Cancelled>, StoreError> {
-        let mut work = orders::Cancel { account, order_id, lease: self.leases.notice };
+        orders: &[(AccountId, Uuid)],
+    ) -> Result<Vec<Option<Cancelled>>, StoreError> {
+        let mut work = orders::Cancel { orders, lease: self.leases.notice };
         self.session.transact(&mut work).await
     }
 
-    async fn put_product(&mut self, product: &Product) -> Result<(), StoreError> {
-        self.session.statement(&mut catalog::PutProduct { product }).await
+    async fn put_products(&mut self, products: &[Product]) -> Result<(), StoreError> {
+        self.session.transact(&mut catalog::PutProducts { products }).await
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
@@ -129,14 +126,16 @@ impl Store for SqliteStore {
 
     async fn list_products(
         &mut self,
-        after: Option<ProductId>,
-        limit: usize,
-    ) -> Result<Vec<Product>, StoreError> {
-        self.session.statement(&mut catalog::ListProducts { after, limit }).await
+        pages: &[(Option<ProductId>, usize)],
+    ) -> Result<Vec<Vec<Product>>, StoreError> {
+        self.session.statement(&mut catalog::ListProducts { pages }).await
     }
 
-    async fn adjust_stock(&mut self, adjustment: &Adjustment) -> Result<Adjusted, StoreError> {
-        self.session.transact(&mut catalog::Adjust { adjustment }).await
+    async fn adjust_stock(
+        &mut self,
+        adjustments: &[Adjustment],
+    ) -> Result<Vec<Adjusted>, StoreError> {
+        self.session.transact(&mut catalog::AdjustStock { adjustments }).await
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {

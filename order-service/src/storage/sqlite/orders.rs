@@ -99,54 +99,64 @@ impl Transaction<Sqlite> for ReadOrders<'_> {
     }
 }
 
-pub(super) struct ListOrders {
-    pub(super) account: AccountId,
-    pub(super) before: Option<Uuid>,
-    pub(super) limit: usize,
+pub(super) struct ListOrders<'a> {
+    pub(super) pages: &'a [(AccountId, Option<Uuid>, usize)],
 }
 
-impl Transaction<Sqlite> for ListOrders {
+impl Transaction<Sqlite> for ListOrders<'_> {
     const NAME: &'static str = "list_orders";
-    type Output = Vec<Order>;
+    type Output = Vec<Vec<Order>>;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let found = sqlx::query(LIST)
-            .bind(self.account.get())
-            .bind(self.before)
-            .bind(self.limit as i64)
-            .fetch_all(connection)
-            .await?;
-        found.iter().map(rows::order).collect()
+        let mut lists = Vec::with_capacity(self.pages.len());
+        for (account, before, limit) in self.pages {
+            let query = sqlx::query(LIST).bind(account.get()).bind(before).bind(*limit as i64);
+            let found = query.fetch_all(&mut *connection).await?;
+            lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
+        }
+        Ok(lists)
     }
 }
 
-pub(super) struct Cancel {
-    pub(super) account: AccountId,
-    pub(super) order_id: Uuid,
+pub(super) struct Cancel<'a> {
+    pub(super) orders: &'a [(AccountId, Uuid)],
     pub(super) lease: Duration,
 }
 
-impl Transaction<Sqlite> for Cancel {
+impl Transaction<Sqlite> for Cancel<'_> {
     const NAME: &'static str = "cancel";
-    type Output = Option<Cancelled>;
+    type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let query = sqlx::query(BY_ID).bind(self.account.get()).bind(self.order_id);
-        let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
-        let mut order = rows::order(&row)?;
-        let Some(notice) = order.cancel() else {
-            return Ok(Some(Cancelled { order, notice: None }));
-        };
-        for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
-            let query = sqlx::query(statement).bind(self.account.get()).bind(self.order_id);
-            query.execute(&mut *connection).await?;
+        let mut cancelled = Vec::with_capacity(self.orders.len());
+        for (account, order_id) in self.orders {
+            cancelled.push(cancel(connection, *account, *order_id, self.lease).await?);
         }
-        for line in order.basket.lines() {
-            let query = sqlx::query(RETURN_STOCK).bind(line.product_id.get()).bind(line.quantity);
-            query.execute(&mut *connection).await?;
-        }
-        let due = rows::now(connection).await? + rows::micros(self.lease);
-        outbox::insert(connection, std::slice::from_ref(&notice), due).await?;
-        Ok(Some(Cancelled { order, notice: Some(notice) }))
+        Ok(cancelled)
     }
+}
+
+async fn cancel(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    order_id: Uuid,
+    lease: Duration,
+) -> sqlx::Result<Option<Cancelled>> {
+    let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
+    let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let mut order = rows::order(&row)?;
+    let Some(notice) = order.cancel() else {
+        return Ok(Some(Cancelled { order, notice: None }));
+    };
+    for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
+        let query = sqlx::query(statement).bind(account.get()).bind(order_id);
+        query.execute(&mut *connection).await?;
+    }
+    for line in order.basket.lines() {
+        let query = sqlx::query(RETURN_STOCK).bind(line.product_id.get()).bind(line.quantity);
+        query.execute(&mut *connection).await?;
+    }
+    let due = rows::now(connection).await? + rows::micros(lease);
+    outbox::insert(connection, std::iter::once(&notice), due).await?;
+    Ok(Some(Cancelled { order, notice: Some(notice) }))
 }

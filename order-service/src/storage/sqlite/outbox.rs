@@ -23,7 +23,7 @@ const FINISH: &str = "DELETE FROM outbox WHERE account_id = ?1 AND order_id = ?2
 /// Writes notices, leased to this process until `due`.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
-    notices: &[Notice],
+    notices: impl Iterator<Item = &Notice>,
     due: Micros,
 ) -> sqlx::Result<()> {
     for notice in notices {

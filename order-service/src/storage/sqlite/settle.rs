@@ -12,13 +12,10 @@ use super::{
     orders, outbox,
     rows::{self, Micros},
 };
-use crate::{
-    order::{
-        Order,
-        decision::{self, Decision, Earlier, Settled, Settlement, Stock},
-        key::{Claim, Decided, Outcome},
-    },
-    storage::SettledBatch,
+use crate::order::{
+    Order,
+    decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+    key::{Claim, Outcome},
 };
 
 const DECIDE: &str = "
@@ -47,16 +44,16 @@ pub(super) struct Settle<'a> {
 
 impl Transaction<Sqlite> for Settle<'_> {
     const NAME: &'static str = "settle";
-    type Output = SettledBatch;
+    type Output = Vec<Settled>;
 
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<SettledBatch> {
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Settled>> {
         if std::mem::replace(&mut self.again, true) {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
             self.earlier = orders::earlier(connection, requests).await?;
         }
         let now = rows::now(connection).await?;
         let at = rows::time(now)?;
-        let mut settled = vec![Settled::Elsewhere; self.settlements.len()];
+        let mut settled = vec![Settled::default(); self.settlements.len()];
         let mut holders = Vec::new();
         for (index, settlement) in self.settlements.iter().enumerate() {
             if write_key(connection, DECIDE, &settlement.claim, &settlement.expected(), now).await?
@@ -68,41 +65,30 @@ impl Transaction<Sqlite> for Settle<'_> {
         let holding = holders.iter().map(|(_, settlement)| *settlement);
         let decisions = decision::decide(holding, &mut stock, &self.earlier, at);
         write_stock(connection, &stock).await?;
-        let mut notices = Vec::new();
         for ((index, settlement), decision) in holders.into_iter().zip(decisions) {
-            let outcome = write(connection, settlement, &decision, now).await?;
-            if let Some(outcome) = outcome {
-                settled[index] = Settled::Decided(Decided { outcome, at });
-            }
-            notices.extend(decision::notice(settlement, &decision));
+            write(connection, settlement, &decision, now).await?;
+            settled[index] = Settled::of(settlement, &decision, at);
         }
-        outbox::insert(connection, &notices, now + rows::micros(self.lease)).await?;
-        Ok(SettledBatch { settled, notices })
+        let notices = settled.iter().filter_map(|settled| settled.notice.as_ref());
+        outbox::insert(connection, notices, now + rows::micros(self.lease)).await?;
+        Ok(settled)
     }
 }
 
-/// Writes what a decision means. Answers the outcome unless the key is another's now.
+/// Writes what a decision means, beyond the key row as it is expected.
 async fn write(
     connection: &mut SqliteConnection,
     settlement: &Settlement,
     decision: &Decision,
     now: Micros,
-) -> sqlx::Result<Option<Outcome>> {
+) -> sqlx::Result<()> {
     match decision {
-        Decision::Placed(order) => {
-            orders::insert(connection, order).await?;
-            Ok(Some(settlement.expected()))
-        }
+        Decision::Placed(order) => orders::insert(connection, order).await,
+        Decision::Failed(outcome) if *outcome == settlement.expected() => Ok(()),
         Decision::Failed(outcome) => {
-            if *outcome != settlement.expected() {
-                write_key(connection, CORRECT, &settlement.claim, outcome, now).await?;
-            }
-            Ok(Some(outcome.clone()))
+            write_key(connection, CORRECT, &settlement.claim, outcome, now).await.map(drop)
         }
-        Decision::Restored(order) => {
-            restore(connection, &settlement.claim, order).await?;
-            Ok(None)
-        }
+        Decision::Restored(order) => restore(connection, &settlement.claim, order).await,
     }
 }
 

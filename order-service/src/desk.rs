@@ -1,0 +1,296 @@
+//! The desk: where everybody hands in changes and questions, and workers that own a connection each serve them.
+//!
+//! Promised: an accepted job is done and answered even if nobody waits for it any more. Jobs of one kind that wait
+//! together are one transaction; jobs of one account and kind never run side by side. What cannot be queued is refused
+//! at once with [`Trouble::Full`]. Questions have connections of their own and never wait behind a commit.
+//!
+//! A batch that the database refuses for a reason that is not going away is run again job by job, so that only the
+//! guilty one fails.
+
+use std::{error::Error, hash::Hash, sync::Arc};
+
+use database::{
+    StoreError,
+    lane::{self, Bounds, Lanes, Refused, Work, Workers},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use proto::id::{AccountId, IdempotencyKey, ProductId};
+use thiserror::Error;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    order::{
+        Notice, Order,
+        catalog::{Adjusted, Adjustment, Product},
+        decision::{Settled, Settlement},
+        key::{Claim, KeyRow},
+    },
+    storage::{Cancelled, Claimed, NewClaim, Store},
+};
+
+/// Jobs of one kind that may wait in a lane, and that one transaction takes: larger ones gain little and hold locks
+/// longer.
+const BOUNDS: Bounds = Bounds { queue: 4096, batch: 256 };
+
+/// Takes jobs to the workers. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    claims: Jobs<NewClaim, Claimed>,
+    take_overs: Jobs<Claim, Option<Claim>>,
+    settlements: Jobs<Settlement, Settled>,
+    hand_backs: Jobs<Claim, ()>,
+    finished: Jobs<Notice, ()>,
+    cancels: Jobs<(AccountId, Uuid), Option<Cancelled>>,
+    product_puts: Jobs<Product, ()>,
+    adjustments: Jobs<Adjustment, Adjusted>,
+    keys: Jobs<(AccountId, IdempotencyKey), Option<KeyRow>>,
+    orders: Jobs<(AccountId, Uuid), Option<Order>>,
+    order_pages: Jobs<(AccountId, Option<Uuid>, usize), Vec<Order>>,
+    products: Jobs<ProductId, Option<Product>>,
+    product_pages: Jobs<(Option<ProductId>, usize), Vec<Product>>,
+    pings: Jobs<(), ()>,
+}
+
+/// The workers behind a [`Desk`].
+#[derive(Debug)]
+pub struct DeskWorkers(Vec<Workers>);
+
+/// Why a job came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Trouble {
+    /// Too much is waiting. Nothing was done.
+    #[error("too much is waiting already")]
+    Full,
+    /// The database is away, or this process is stopping. Nothing was done.
+    #[error("the service cannot reach its database")]
+    Unavailable,
+    /// It was done or it was not; asking finds out.
+    #[error("the outcome is not known yet")]
+    OutcomeUnknown,
+    /// A defect, logged where it was met.
+    #[error("the service failed")]
+    Failed,
+}
+
+/// Opens a desk. Each kind of change has a lane on each of the `writers`, each kind of question on each of the
+/// `readers`; the lanes of one store take turns.
+pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
+    let mut all = DeskWorkers(Vec::new());
+    let writers = &shared(writers);
+    let readers = &shared(readers);
+    let desk = Desk {
+        claims: all.start("claim", writers, |store, batch| store.claim(batch).boxed()),
+        take_overs: all.start("take_over", writers, |store, batch| store.take_over(batch).boxed()),
+        settlements: all.start("settle", writers, |store, batch| store.settle(batch).boxed()),
+        hand_backs: all.start("hand_back", writers, |store, batch| {
+            store.hand_back(batch).map(|done| for_each(batch, done)).boxed()
+        }),
+        finished: all.start("finish", writers, |store, batch| {
+            store.finish_notices(batch).map(|done| for_each(batch, done)).boxed()
+        }),
+        cancels: all.start("cancel", writers, |store, batch| store.cancel(batch).boxed()),
+        product_puts: all.start("put_product", writers, |store, batch| {
+            store.put_products(batch).map(|done| for_each(batch, done)).boxed()
+        }),
+        adjustments: all.start("adjust", writers, |store, batch| store.adjust_stock(batch).boxed()),
+        keys: all.start("key", readers, |store, batch| store.keys(batch).boxed()),
+        orders: all.start("order", readers, |store, batch| store.orders(batch).boxed()),
+        order_pages: all.start("orders", readers, |store, batch| store.list_orders(batch).boxed()),
+        products: all.start("product", readers, |store, batch| store.products(batch).boxed()),
+        product_pages: all
+            .start("products", readers, |store, batch| store.list_products(batch).boxed()),
+        pings: all.start("ping", readers, |store, batch| {
+            store.ping().map(|done| for_each(batch, done)).boxed()
+        }),
+    };
+    (desk, all)
+}
+
+impl Desk {
+    /// T0: claims a key.
+    pub async fn claim(&self, claim: NewClaim) -> Result<Claimed, Trouble> {
+        submit(&self.claims, claim.request.account, claim).await
+    }
+
+    /// D: reads a key.
+    pub async fn key(
+        &self,
+        account: AccountId,
+        key: IdempotencyKey,
+    ) -> Result<Option<KeyRow>, Trouble> {
+        submit(&self.keys, account, (account, key)).await
+    }
+
+    /// T1: takes a key over. `None`: somebody else was faster.
+    pub async fn take_over(&self, seen: Claim) -> Result<Option<Claim>, Trouble> {
+        submit(&self.take_overs, seen.request.account, seen).await
+    }
+
+    /// T3, T3' and T4: decides a key.
+    pub async fn settle(&self, settlement: Settlement) -> Result<Settled, Trouble> {
+        submit(&self.settlements, settlement.claim.request.account, settlement).await
+    }
+
+    /// T5: ends a lease.
+    pub async fn hand_back(&self, claim: Claim) -> Result<(), Trouble> {
+        submit(&self.hand_backs, claim.request.account, claim).await
+    }
+
+    /// Deletes a notice that the account service answered.
+    pub async fn finish(&self, notice: Notice) -> Result<(), Trouble> {
+        submit(&self.finished, notice.account, notice).await
+    }
+
+    /// Cancels an order. `None`: there is no such order.
+    pub async fn cancel(
+        &self,
+        account: AccountId,
+        order: Uuid,
+    ) -> Result<Option<Cancelled>, Trouble> {
+        submit(&self.cancels, account, (account, order)).await
+    }
+
+    /// Creates or sets a product.
+    pub async fn put_product(&self, product: Product) -> Result<(), Trouble> {
+        submit(&self.product_puts, product.product_id, product).await
+    }
+
+    /// Adjusts stock.
+    pub async fn adjust_stock(&self, adjustment: Adjustment) -> Result<Adjusted, Trouble> {
+        submit(&self.adjustments, adjustment.product_id, adjustment).await
+    }
+
+    /// Reads an order.
+    pub async fn order(&self, account: AccountId, order: Uuid) -> Result<Option<Order>, Trouble> {
+        submit(&self.orders, account, (account, order)).await
+    }
+
+    /// Reads a page of an account's orders, newest first, older than `before`.
+    pub async fn orders(
+        &self,
+        account: AccountId,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Order>, Trouble> {
+        submit(&self.order_pages, account, (account, before, limit)).await
+    }
+
+    /// Reads a product.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, Trouble> {
+        submit(&self.products, product, product).await
+    }
+
+    /// Reads a page of the catalogue, the products after `after`.
+    pub async fn products(
+        &self,
+        after: Option<ProductId>,
+        limit: usize,
+    ) -> Result<Vec<Product>, Trouble> {
+        submit(&self.product_pages, after, (after, limit)).await
+    }
+
+    /// Answers whether the database is there and has the schema.
+    pub async fn ping(&self) -> Result<(), Trouble> {
+        submit(&self.pings, (), ()).await
+    }
+}
+
+impl DeskWorkers {
+    /// Does what waits, then stops.
+    pub async fn stop(self) {
+        for workers in self.0 {
+            workers.stop().await;
+        }
+    }
+
+    fn start<S: Store, J: Send + Sync + 'static, A: Send + 'static>(
+        &mut self,
+        kind: &'static str,
+        stores: &[Arc<Mutex<S>>],
+        run: Run<S, J, A>,
+    ) -> Jobs<J, A> {
+        let lane = |store: &Arc<Mutex<S>>| Turns { kind, store: Arc::clone(store), run };
+        let (jobs, workers) = lane::start(kind, stores.iter().map(lane).collect(), BOUNDS);
+        self.0.push(workers);
+        jobs
+    }
+}
+
+type Jobs<J, A> = Lanes<J, Result<A, Trouble>>;
+
+/// How a batch of one kind is run on a store: one answer a job, in their order.
+type Run<S, J, A> = for<'a> fn(&'a mut S, &'a [J]) -> BoxFuture<'a, Result<Vec<A>, StoreError>>;
+
+/// One kind of job on one store, taking turns with the other kinds.
+struct Turns<S, J, A> {
+    kind: &'static str,
+    store: Arc<Mutex<S>>,
+    run: Run<S, J, A>,
+}
+
+impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Turns<S, J, A> {
+    type Job = J;
+    type Answer = Result<A, Trouble>;
+
+    async fn run(&mut self, batch: Vec<J>) -> Vec<Self::Answer> {
+        let mut store = self.store.lock().await;
+        match (self.run)(&mut store, &batch).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(StoreError::Failed(_)) if batch.len() > 1 => {
+                let mut answers = Vec::with_capacity(batch.len());
+                for job in &batch {
+                    let alone = (self.run)(&mut store, std::slice::from_ref(job)).await;
+                    let alone = alone.map_err(|error| noted(self.kind, 1, &error));
+                    answers.push(alone.and_then(|mut one| one.pop().ok_or(Trouble::Failed)));
+                }
+                answers
+            }
+            Err(error) => {
+                let trouble = noted(self.kind, batch.len(), &error);
+                batch.iter().map(|_| Err(trouble)).collect()
+            }
+        }
+    }
+}
+
+fn shared<S>(stores: Vec<S>) -> Vec<Arc<Mutex<S>>> {
+    stores.into_iter().map(|store| Arc::new(Mutex::new(store))).collect()
+}
+
+fn for_each<J>(batch: &[J], done: Result<(), StoreError>) -> Result<Vec<()>, StoreError> {
+    done.map(|()| vec![(); batch.len()])
+}
+
+async fn submit<J, A>(jobs: &Jobs<J, A>, lane: impl Hash, job: J) -> Result<A, Trouble> {
+    jobs.submit(lane, job).await?
+}
+
+/// Logs an error where it is met and answers what it means.
+fn noted(kind: &'static str, jobs: usize, error: &StoreError) -> Trouble {
+    let source = error.source().map(tracing::field::display);
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!(kind, jobs, %error, source, "jobs failed");
+            Trouble::Unavailable
+        }
+        StoreError::OutcomeUnknown(_) => {
+            tracing::warn!(kind, jobs, %error, source, "jobs failed");
+            Trouble::OutcomeUnknown
+        }
+        StoreError::Failed(_) => {
+            tracing::error!(kind, jobs, %error, source, "jobs failed");
+            Trouble::Failed
+        }
+    }
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Stopping => Self::Unavailable,
+            Refused::Lost => Self::Failed,
+        }
+    }
+}
