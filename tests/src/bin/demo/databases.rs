@@ -9,13 +9,14 @@ use crate::args::Args;
 /// SQLite files of the cluster, or two databases made on a given PostgreSQL server.
 pub(crate) enum DemoDatabases {
     Sqlite,
-    Postgres { server: String, names: [String; 2], _private: Option<Postgres> },
+    Postgres { server: String, names: [String; 2], _private: Option<Box<Postgres>> },
 }
 
 impl DemoDatabases {
     /// Makes the databases, with names that no other demo on the server uses now.
     pub(crate) async fn make(args: &Args) -> Result<Self, HarnessError> {
-        let private = if args.private_postgres { Some(Postgres::start().await?) } else { None };
+        let private =
+            if args.private_postgres { Some(Box::new(Postgres::start().await?)) } else { None };
         let address = private.as_ref().map(|server| server.url("postgres"));
         let Some(server) = address.or_else(|| args.database_url.clone()) else {
             return Ok(Self::Sqlite);
