@@ -155,17 +155,16 @@ impl Server {
     }
 
     fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
-        const OWN: [&[u8]; 3] = [
-            tonic_health::pb::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ];
-        let all: Vec<&[u8]> = OWN.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
+        let sets: Vec<&[u8]> =
+            OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
+        let services: Vec<&str> =
+            OWN_SERVICES.into_iter().chain(self.services.iter().copied()).collect();
         let grpc_health = GrpcHealth { health, services: self.services.clone() };
         let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
+        let routes = add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?;
         Ok(Calls {
-            routes: add_reflection(routes, &all).map_err(BindError::Reflection)?.prepare(),
-            methods: Methods::of(&all).map_err(BindError::Descriptors)?,
+            routes: routes.prepare(),
+            methods: Methods::of(&sets, &services).map_err(BindError::Descriptors)?,
             admission: Admission::new(self.config.max_in_flight, self.config.pushback),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
@@ -173,6 +172,20 @@ impl Server {
         })
     }
 }
+
+/// What every server serves and reflects. The types of google.rpc are among it so that tools can
+/// show the details of an error.
+const OWN_SETS: [&[u8]; 4] = [
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+const OWN_SERVICES: [&str; 3] = [
+    tonic_health::pb::health_server::SERVICE_NAME,
+    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
+    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
 
 impl Bound {
     /// Where gRPC is served, with the port the system chose if it was asked to.
@@ -203,13 +216,15 @@ impl fmt::Debug for Bound {
 fn add_reflection(
     routes: Routes,
     descriptor_sets: &[&[u8]],
+    services: &[&str],
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let builder = || {
         let builder =
             tonic_reflection::server::Builder::configure().include_reflection_service(false);
-        descriptor_sets
+        let builder = descriptor_sets
             .iter()
-            .fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set))
+            .fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set));
+        services.iter().fold(builder, |builder, service| builder.with_service_name(*service))
     };
     Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 use prost::Message;
-use prost_types::{FileDescriptorSet, MethodDescriptorProto};
+use prost_types::{
+    FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+};
 use tonic::Code;
 
 use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
@@ -86,22 +88,18 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// Reads encoded descriptor sets.
-    pub(crate) fn of(descriptor_sets: &[&[u8]]) -> Result<Self, prost::DecodeError> {
+    /// The methods of these services, from encoded descriptor sets that may hold more.
+    pub(crate) fn of(
+        descriptor_sets: &[&[u8]],
+        services: &[&str],
+    ) -> Result<Self, prost::DecodeError> {
         let mut known = HashMap::new();
         for encoded in descriptor_sets {
             for file in FileDescriptorSet::decode(*encoded)?.file {
-                let package = file.package().to_owned();
-                for service in &file.service {
-                    let prefix = match package.as_str() {
-                        "" => service.name().to_owned(),
-                        package => format!("{package}.{}", service.name()),
-                    };
-                    known.extend(service.method.iter().map(|method| {
-                        let name = format!("{prefix}/{}", method.name());
-                        (format!("/{name}"), Method::new(name, is_unary(method)))
-                    }));
-                }
+                let methods = methods_in(&file, services);
+                known.extend(
+                    methods.map(|(name, unary)| (format!("/{name}"), Method::new(name, unary))),
+                );
             }
         }
         Ok(Self { known, other: Method::new("other".to_owned(), false) })
@@ -110,6 +108,23 @@ impl Methods {
     pub(crate) fn find(&self, path: &str) -> Arc<Method> {
         self.known.get(path).unwrap_or(&self.other).clone()
     }
+}
+
+/// Names of the methods of these services in a file, and whether each is unary.
+fn methods_in<'file>(
+    file: &'file FileDescriptorProto,
+    services: &'file [&str],
+) -> impl Iterator<Item = (String, bool)> + 'file {
+    let full_name = |service: &ServiceDescriptorProto| match file.package() {
+        "" => service.name().to_owned(),
+        package => format!("{package}.{}", service.name()),
+    };
+    let named = file.service.iter().map(move |service| (full_name(service), service));
+    let served = named.filter(|(name, _)| services.contains(&name.as_str()));
+    served.flat_map(|(prefix, service)| {
+        let name = move |method: &MethodDescriptorProto| format!("{prefix}/{}", method.name());
+        service.method.iter().map(move |method| (name(method), is_unary(method)))
+    })
 }
 
 fn is_unary(method: &MethodDescriptorProto) -> bool {
@@ -122,11 +137,15 @@ mod tests {
 
     #[test]
     fn methods_come_from_descriptors_and_the_rest_is_other() {
-        let methods = Methods::of(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        let sets =
+            [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
+        let methods = Methods::of(&sets, &["grpc.health.v1.Health"]).unwrap();
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
         assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
+        let not_served = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        assert_eq!(methods.find(not_served).name(), "other");
         let made_up = methods.find("/grpc.health.v1.Health/Made-up-7");
         assert_eq!(made_up.name(), "other");
         assert!(!made_up.is_infrastructure());

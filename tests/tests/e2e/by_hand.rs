@@ -63,6 +63,7 @@ async fn reflection_lists_and_describes_both_services() {
     }
     let list = hand.grpcurl.reflect(hand.account, &["list"]).await.unwrap();
     assert!(list.lines().any(|line| line == "account.v1.AccountService"), "{list}");
+    assert!(!list.contains("order.v1"), "a service that is not served is listed: {list}");
     let words = ["describe", "order.v1.PlaceOrderRequest"];
     let described = hand.grpcurl.reflect(hand.order, &words).await.unwrap();
     for field in ["int64 account_id = 1", "string idempotency_key = 2", "on_duplicate = 5"] {
