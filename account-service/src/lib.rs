@@ -7,9 +7,10 @@
 //!   transaction, on PostgreSQL or SQLite.
 //! - [`desk`] gathers commands into batches and gives each batch to a worker that owns a connection.
 //! - [`grpc`] reads requests and writes answers.
-//! - [`sweeper`] expires holds, [`service`] puts it all together, [`args`] says how.
+//! - [`sweeper`] expires holds, [`audit`] checks the books, [`service`] puts it all together, [`args`] says how.
 
 pub mod args;
+pub mod audit;
 pub mod desk;
 pub mod grpc;
 pub mod ledger;
@@ -17,9 +18,14 @@ pub mod service;
 pub mod storage;
 pub mod sweeper;
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use database::{DatabaseUrl, Postgres, Sqlite};
+use database::{DatabaseUrl, Postgres, Sqlite, StoreError};
 use server::{BindError, Signals};
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -43,6 +49,12 @@ pub enum RunError {
     /// The schema cannot be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[from] MigrateError),
+    /// The books cannot be read.
+    #[error("cannot read the books")]
+    Audit(#[from] StoreError),
+    /// The books are to be read where there are none.
+    #[error("there is no database at {0}")]
+    NoDatabase(PathBuf),
     /// A port cannot be taken.
     #[error("cannot serve")]
     Bind(#[from] BindError),
@@ -62,6 +74,9 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
             run_on::<Postgres>(Postgres::options(*address, "account-service"), config).await
         }
         DatabaseUrl::Sqlite(path) => {
+            if config.task == Some(Task::Verify) && !path.exists() {
+                return Err(RunError::NoDatabase(path));
+            }
             make_directory(&path).map_err(RunError::Directory)?;
             run_on::<Sqlite>(Sqlite::options(&path), config).await
         }
@@ -74,7 +89,11 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
             migrate::<B>(options).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Task::Verify) => Ok(ExitCode::SUCCESS),
+        Some(Task::Verify) => {
+            let report = audit::audit::<B>(options).await?;
+            println!("{}", serde_json::json!(report));
+            Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         None => {
             service::announce(&config.database);
             if B::MIGRATES_AT_START {

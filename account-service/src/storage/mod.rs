@@ -18,6 +18,7 @@
 mod columns;
 mod postgres;
 mod rows;
+mod scan;
 mod sqlite;
 mod tables;
 mod work;
@@ -28,6 +29,7 @@ use database::{Session, StoreError};
 use proto::id::{AccountId, ReserveId};
 use sqlx::migrate::MigrateError;
 
+pub use scan::Range;
 pub use tables::Tables;
 
 use crate::ledger::{Account, Command, Entry, Outcome, Reservation};

@@ -10,8 +10,8 @@ use proto::{
 use sqlx::migrate::Migrator;
 use time::OffsetDateTime;
 
-use super::Page;
-use crate::ledger::{Account, Book, Changes, Entry, Named, Reservation};
+use super::{Page, Range};
+use crate::ledger::{Account, Book, Changes, Deposit, Entry, Named, Refund, Reservation};
 
 /// The ledger's tables on one kind of database. Every method is one step of a transaction that [`super::Store`] runs.
 pub trait Tables: Backend<Connection: Sync> {
@@ -74,6 +74,44 @@ pub trait Tables: Backend<Connection: Sync> {
         connection: &mut Self::Connection,
         page: &Page,
     ) -> impl Future<Output = sqlx::Result<Vec<Entry>>> + Send;
+
+    /// Begins to read everything as it is at one moment, without holding anybody up.
+    const BEGIN_SNAPSHOT: &'static str;
+
+    /// Reads accounts above an id, in order.
+    fn accounts_after(
+        connection: &mut Self::Connection,
+        after: i64,
+        limit: u32,
+    ) -> impl Future<Output = sqlx::Result<Vec<Account>>> + Send;
+
+    /// Passes on each deposit of a range of accounts.
+    fn each_deposit(
+        connection: &mut Self::Connection,
+        range: Range,
+        take: impl FnMut(Deposit) + Send,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Passes on each reservation of a range of accounts.
+    fn each_reservation(
+        connection: &mut Self::Connection,
+        range: Range,
+        take: impl FnMut(Reservation) + Send,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Passes on each refund of a range of accounts.
+    fn each_refund(
+        connection: &mut Self::Connection,
+        range: Range,
+        take: impl FnMut(Refund) + Send,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Passes on each line of the statements of a range of accounts, an account's oldest first.
+    fn each_entry(
+        connection: &mut Self::Connection,
+        range: Range,
+        take: impl FnMut(Entry) + Send,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 /// Holds of one account that were marked as expired.

@@ -23,7 +23,11 @@ pub(crate) fn account(id: i64) -> AccountId {
 }
 
 pub(crate) fn open(id: i64, opening: &str) -> Command {
-    let (account_id, opening_balance) = (account(id), money(opening));
+    open_with(id, money(opening))
+}
+
+fn open_with(id: i64, opening_balance: Money) -> Command {
+    let account_id = account(id);
     Command::Open(OpenAccount { account_id, currency: Currency::USD, opening_balance })
 }
 
@@ -76,11 +80,13 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<(i64, Vec<Command>)>> {
 fn command() -> impl Strategy<Value = Command> {
     let id = || 1..=2_i64;
     let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
-    // Small enough to be affordable, equal often enough to be replays, and one that meets the limit of a balance.
-    let amount = || prop::sample::select(vec!["1", "2", "2.5", "7.0001", "100000000000000"]);
+    // Small enough to be affordable, equal often enough to be replays.
+    let amount = || prop::sample::select(vec!["1", "2", "2.5", "7.0001", "11"]);
     let part = || prop::sample::select(vec!["", "1", "2", "7.0001"]);
     prop_oneof![
-        2 => (id(), prop::sample::select(vec!["0", "10"])).prop_map(|(id, sum)| open(id, sum)),
+        // The last leaves no room for a deposit.
+        2 => (id(), prop::sample::select(vec![money("0"), money("10"), Money::MAX_BALANCE]))
+            .prop_map(|(id, opening)| open_with(id, opening)),
         4 => (id(), prop::sample::select(vec!["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), amount())
             .prop_map(|(id, name, sum)| deposit(id, name, sum)),
         8 => (id(), name(), prop::sample::select(vec!["o", "p"]), amount(), 1..6_i64)

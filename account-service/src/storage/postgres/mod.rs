@@ -18,10 +18,12 @@ use sqlx::{PgConnection, migrate::Migrator};
 use time::OffsetDateTime;
 
 use super::{
-    Page,
+    Page, Range,
+    rows::{AccountRow, DepositRow, EntryRow, RefundRow, ReservationRow, values},
+    scan,
     tables::{ExpiredHolds, Tables},
 };
-use crate::ledger::{Account, Book, Changes, Entry, Named, Reservation};
+use crate::ledger::{Account, Book, Changes, Deposit, Entry, Named, Refund, Reservation};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -98,5 +100,51 @@ impl Tables for Postgres {
 
     async fn page(connection: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Entry>> {
         read::page(connection, page).await
+    }
+
+    // Whole tables may take longer than the limit of a statement.
+    const BEGIN_SNAPSHOT: &'static str =
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0";
+
+    async fn accounts_after(
+        connection: &mut PgConnection,
+        after: i64,
+        limit: u32,
+    ) -> sqlx::Result<Vec<Account>> {
+        let rows = sqlx::query_as::<_, AccountRow>(scan::ACCOUNTS).bind(after);
+        values(rows.bind(i64::from(limit)).fetch_all(connection).await?)
+    }
+
+    async fn each_deposit(
+        connection: &mut PgConnection,
+        range: Range,
+        take: impl FnMut(Deposit) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Postgres, DepositRow, _>(connection, scan::DEPOSITS, range, take).await
+    }
+
+    async fn each_reservation(
+        connection: &mut PgConnection,
+        range: Range,
+        take: impl FnMut(Reservation) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Postgres, ReservationRow, _>(connection, scan::RESERVATIONS, range, take)
+            .await
+    }
+
+    async fn each_refund(
+        connection: &mut PgConnection,
+        range: Range,
+        take: impl FnMut(Refund) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Postgres, RefundRow, _>(connection, scan::REFUNDS, range, take).await
+    }
+
+    async fn each_entry(
+        connection: &mut PgConnection,
+        range: Range,
+        take: impl FnMut(Entry) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Postgres, EntryRow, _>(connection, scan::ENTRIES, range, take).await
     }
 }

@@ -17,10 +17,12 @@ use sqlx::{SqliteConnection, migrate::Migrator};
 use time::OffsetDateTime;
 
 use super::{
-    Page,
+    Page, Range,
+    rows::{AccountRow, DepositRow, EntryRow, RefundRow, ReservationRow, values},
+    scan,
     tables::{ExpiredHolds, Tables},
 };
-use crate::ledger::{Account, Book, Changes, Entry, Named, Reservation};
+use crate::ledger::{Account, Book, Changes, Deposit, Entry, Named, Refund, Reservation};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -100,5 +102,49 @@ impl Tables for Sqlite {
 
     async fn page(connection: &mut SqliteConnection, page: &Page) -> sqlx::Result<Vec<Entry>> {
         read::page(connection, page).await
+    }
+
+    const BEGIN_SNAPSHOT: &'static str = "BEGIN DEFERRED";
+
+    async fn accounts_after(
+        connection: &mut SqliteConnection,
+        after: i64,
+        limit: u32,
+    ) -> sqlx::Result<Vec<Account>> {
+        let rows = sqlx::query_as::<_, AccountRow>(scan::ACCOUNTS).bind(after);
+        values(rows.bind(i64::from(limit)).fetch_all(connection).await?)
+    }
+
+    async fn each_deposit(
+        connection: &mut SqliteConnection,
+        range: Range,
+        take: impl FnMut(Deposit) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Sqlite, DepositRow, _>(connection, scan::DEPOSITS, range, take).await
+    }
+
+    async fn each_reservation(
+        connection: &mut SqliteConnection,
+        range: Range,
+        take: impl FnMut(Reservation) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Sqlite, ReservationRow, _>(connection, scan::RESERVATIONS, range, take)
+            .await
+    }
+
+    async fn each_refund(
+        connection: &mut SqliteConnection,
+        range: Range,
+        take: impl FnMut(Refund) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Sqlite, RefundRow, _>(connection, scan::REFUNDS, range, take).await
+    }
+
+    async fn each_entry(
+        connection: &mut SqliteConnection,
+        range: Range,
+        take: impl FnMut(Entry) + Send,
+    ) -> sqlx::Result<()> {
+        scan::each::<sqlx::Sqlite, EntryRow, _>(connection, scan::ENTRIES, range, take).await
     }
 }

@@ -1,0 +1,76 @@
+//! One private PostgreSQL for all tests that run at the same time.
+//!
+//! Making one takes seconds, so tests that overlap share it, each with a database of its own. The last one to let go
+//! stops it. It lives on a thread of its own, because the system ends it with the thread that started it, and a test's
+//! thread ends with the test.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use tests::postgres::{Postgres, create_database};
+use tokio::sync::{Mutex, oneshot};
+
+static RUNNING: Mutex<Weak<Shared>> = Mutex::const_new(Weak::new());
+
+/// A server in use.
+pub(crate) struct Shared {
+    /// Up to the name of the database.
+    base: String,
+    made: AtomicU32,
+    leave: Option<oneshot::Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// The server that is running, or a new one.
+pub(crate) async fn shared() -> Arc<Shared> {
+    let mut running = RUNNING.lock().await;
+    if let Some(shared) = running.upgrade() {
+        return shared;
+    }
+    let (started, base) = oneshot::channel();
+    let (leave, left) = oneshot::channel();
+    let keeper = std::thread::spawn(move || keep(started, left));
+    let shared = Arc::new(Shared {
+        base: base.await.expect("PostgreSQL starts; its keeper's panic says why not"),
+        made: AtomicU32::new(0),
+        leave: Some(leave),
+        keeper: Some(keeper),
+    });
+    *running = Arc::downgrade(&shared);
+    shared
+}
+
+impl Shared {
+    /// An empty database.
+    pub(crate) async fn create_database(&self) -> String {
+        let name = format!("account_{}", self.made.fetch_add(1, Ordering::Relaxed));
+        create_database(&format!("{}postgres", self.base), &name).await.unwrap();
+        format!("{}{name}", self.base)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.leave.take());
+        if let Some(keeper) = self.keeper.take() {
+            keeper.join().expect("the keeper ends well");
+        }
+    }
+}
+
+/// Holds a server until everybody left.
+fn keep(started: oneshot::Sender<String>, left: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Postgres::start().await.unwrap_or_else(|error| panic!("{error}"));
+        if started.send(server.url("")).is_ok() {
+            // Ends when the sender is dropped, which is all that it is for.
+            let _gone = left.await;
+        }
+    });
+}
