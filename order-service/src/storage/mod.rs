@@ -88,6 +88,12 @@ pub trait Store: Sized + Send + 'static {
     /// The database it speaks to.
     type Backend: Backend;
 
+    /// Whether `serve` brings the schema up to date by itself.
+    const MIGRATES_AT_START: bool;
+
+    /// How many connections can write at once without getting in each other's way.
+    const WRITERS_MAX: usize;
+
     /// A store that connects when it is first used. `None` when the address is another backend's.
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self>;
 

@@ -43,6 +43,9 @@ pub struct PostgresStore {
 impl Store for PostgresStore {
     type Backend = Postgres;
 
+    const MIGRATES_AT_START: bool = false;
+    const WRITERS_MAX: usize = 64;
+
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
         let DatabaseUrl::Postgres(address) = url else { return None };
         let options = Postgres::options((**address).clone(), "order-service");

@@ -41,6 +41,9 @@ pub struct SqliteStore {
 impl Store for SqliteStore {
     type Backend = Sqlite;
 
+    const MIGRATES_AT_START: bool = true;
+    const WRITERS_MAX: usize = 1;
+
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
         let DatabaseUrl::Sqlite(path) = url else { return None };
         Some(Self { session: Session::new(Sqlite::options(path)), leases })

@@ -1,0 +1,199 @@
+//! Flags and environment variables: the only place that reads the environment.
+//!
+//! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use clap::{Parser, Subcommand};
+use client::{Builder, Channel};
+use database::DatabaseUrl;
+use server::{
+    Problems, ServeConfig,
+    args::{LogArgs, ServeArgs},
+    logging::LogConfig,
+};
+
+use crate::{
+    accounts::SERVICE_CONFIG, housekeeping::Rounds, placement::OnDuplicate, storage::Leases,
+};
+
+/// Orders, payments and the catalogue: each order is placed once.
+#[derive(Debug, Parser)]
+#[command(name = "order-service", version)]
+pub struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite://data/order.db",
+        global = true
+    )]
+    database_url: String,
+    /// Connections to the database: one for housekeeping, the others for changes and for reads
+    #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "6")]
+    database_connections: String,
+    /// The account service: dns:///host:port or static:///a:1,b:2
+    #[arg(
+        long,
+        env = "ACCOUNT_TARGET",
+        value_name = "TARGET",
+        default_value = "static:///127.0.0.1:50051"
+    )]
+    account_target: String,
+    /// Time a call to the account service may take, with all its attempts; less than the lease
+    #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
+    account_timeout: String,
+    /// What a duplicate gets that does not say: replay or reject
+    #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
+    on_duplicate: String,
+    /// After this somebody else may take a key over whose worker is silent
+    #[arg(long, env = "LEASE", value_name = "TIME", default_value = "60s")]
+    lease: String,
+    /// After this an outbox row that was not settled is tried again
+    #[arg(long, env = "SETTLE_LEASE", value_name = "TIME", default_value = "15s")]
+    settle_lease: String,
+    /// Interval at which keys are looked for that were left behind
+    #[arg(long, env = "COMPLETE_INTERVAL", value_name = "TIME", default_value = "5s")]
+    complete_interval: String,
+    /// After this a key that could not be decided is decided as failed
+    #[arg(long, env = "GIVE_UP_AFTER", value_name = "TIME", default_value = "15m")]
+    give_up_after: String,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Bring the database's schema up to date, and exit
+    Migrate,
+    /// Check the invariants, print a JSON report, and exit with 1 on any breach
+    Verify,
+}
+
+/// Everything that was asked for, valid.
+#[derive(Debug)]
+pub struct Config {
+    /// `None`: serve.
+    pub task: Option<Task>,
+    /// Where orders are.
+    pub database: DatabaseUrl,
+    /// Connections in all; at least 3.
+    pub connections: usize,
+    /// Where the account service is. Valid: a channel was built from it.
+    pub account_target: String,
+    /// How long a call to it may take.
+    pub account_timeout: Duration,
+    /// What a duplicate gets that does not say.
+    pub on_duplicate: OnDuplicate,
+    /// How long leases last.
+    pub leases: Leases,
+    /// How often housekeeping looks.
+    pub rounds: Rounds,
+    /// How to serve.
+    pub serve: ServeConfig,
+    /// What to log.
+    pub log: LogConfig,
+}
+
+const CONNECTIONS: RangeInclusive<usize> = 3..=256;
+
+/// Any time that is asked for.
+const TIME: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
+
+/// How often due outbox rows are looked for; they were leased before, so nobody waits for this.
+const NOTICES: Duration = Duration::from_secs(1);
+
+/// How often the key table is looked after.
+const PARTITIONS: Duration = Duration::from_secs(60);
+
+const PORT: u16 = 50052;
+const ADMIN_PORT: u16 = 9082;
+
+impl Args {
+    /// Judges every value.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn validate(self) -> Result<Config, Problems> {
+        let mut problems = Problems::new();
+        let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
+        let log = self.log.validate(&mut problems);
+        // Not through `parse`, which repeats the value: it may hold a password.
+        let database = self.database_url.parse();
+        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let connections =
+            problems.parse("--database-connections", &self.database_connections, connections);
+        let target = problems.parse("--account-target", &self.account_target, target);
+        let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
+        let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
+        let lease = problems.parse("--lease", &self.lease, time);
+        let notice = problems.parse("--settle-lease", &self.settle_lease, time);
+        let keys = problems.parse("--complete-interval", &self.complete_interval, time);
+        let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
+        if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
+            problems.add("--account-timeout", "must be less than --lease");
+        }
+        if lease.zip(give_up).is_some_and(|(lease, give_up)| give_up <= lease) {
+            problems.add("--give-up-after", "must be more than --lease");
+        }
+        problems.none_or(())?;
+        let config = || {
+            Some(Config {
+                task: self.task,
+                database: database?,
+                connections: connections?,
+                account_target: target?,
+                account_timeout: account_timeout?,
+                on_duplicate: on_duplicate?,
+                leases: Leases { key: lease?, notice: notice?, give_up: give_up? },
+                rounds: Rounds {
+                    keys: keys?,
+                    notices: NOTICES.min(notice?),
+                    partitions: PARTITIONS,
+                },
+                serve,
+                log,
+            })
+        };
+        Ok(config().expect("a value is missing only when it was a problem"))
+    }
+}
+
+/// The channel to the account service: keepalive as document A has it (A3).
+pub(crate) fn account_channel(target: &str) -> Builder {
+    Channel::builder(target)
+        .service_config(SERVICE_CONFIG)
+        .keepalive(Duration::from_secs(10), Duration::from_secs(5))
+        .wait_for_ready(true)
+}
+
+fn connections(raw: &str) -> Result<usize, String> {
+    let number = raw.parse().ok().filter(|number| CONNECTIONS.contains(number));
+    let (least, most) = CONNECTIONS.into_inner();
+    number.ok_or_else(|| format!("is not a number between {least} and {most}"))
+}
+
+fn time(raw: &str) -> Result<Duration, &'static str> {
+    let time = humantime::parse_duration(raw).ok().filter(|time| TIME.contains(time));
+    time.ok_or("is not a time between 10ms and 24h, such as 5s")
+}
+
+fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
+    match raw {
+        "replay" => Ok(OnDuplicate::Replay),
+        "reject" => Ok(OnDuplicate::Reject),
+        _ => Err("is neither replay nor reject"),
+    }
+}
+
+fn target(raw: &str) -> Result<String, client::BuildError> {
+    account_channel(raw).build().map(|_| raw.to_owned())
+}

@@ -1,0 +1,74 @@
+//! `order.v1.CatalogService`.
+
+use proto::{
+    Reason,
+    order::v1::{
+        AdjustStockReply, AdjustStockRequest, GetProductRequest, ListProductsReply,
+        ListProductsRequest, Product, PutProductRequest, catalog_service_server::CatalogService,
+    },
+    page,
+};
+use tonic::{Request, Response, Status};
+
+use super::{encode, parse, status};
+use crate::{desk::Desk, order::catalog::Adjusted};
+
+/// Keeps the catalogue.
+pub struct CatalogApi {
+    /// Where products are.
+    pub desk: Desk,
+}
+
+#[tonic::async_trait]
+impl CatalogService for CatalogApi {
+    async fn put_product(
+        &self,
+        request: Request<PutProductRequest>,
+    ) -> Result<Response<Product>, Status> {
+        let product = parse::product(request.into_inner())?;
+        self.desk.put_product(product.clone()).await.map_err(status::of_trouble)?;
+        Ok(Response::new(encode::product(product)))
+    }
+
+    async fn get_product(
+        &self,
+        request: Request<GetProductRequest>,
+    ) -> Result<Response<Product>, Status> {
+        let product = parse::product_name(request.into_inner().product_id)?;
+        let found = self.desk.product(product).await.map_err(status::of_trouble)?;
+        let found = found.ok_or_else(|| status::not_found(Reason::ProductNotFound, "product"))?;
+        Ok(Response::new(encode::product(found)))
+    }
+
+    async fn list_products(
+        &self,
+        request: Request<ListProductsRequest>,
+    ) -> Result<Response<ListProductsReply>, Status> {
+        let (after, size) = parse::products_page(request.into_inner())?;
+        let mut products = self.desk.products(after, size + 1).await.map_err(status::of_trouble)?;
+        let more = products.len() > size;
+        products.truncate(size);
+        let last = products.last().filter(|_| more).map(|product| product.product_id.to_string());
+        let next = last.map(|cursor| page::token(parse::PRODUCTS_LIST, &cursor));
+        let products = products.into_iter().map(encode::product).collect();
+        let next_page_token = next.unwrap_or_default();
+        Ok(Response::new(ListProductsReply { products, next_page_token }))
+    }
+
+    async fn adjust_stock(
+        &self,
+        request: Request<AdjustStockRequest>,
+    ) -> Result<Response<AdjustStockReply>, Status> {
+        let adjustment = parse::adjustment(request.into_inner())?;
+        let product_id = adjustment.product_id;
+        let (product, replayed) = match self.desk.adjust_stock(adjustment).await {
+            Ok(Adjusted::Done(product)) => (product, false),
+            Ok(Adjusted::Replayed(product)) => (product, true),
+            Ok(Adjusted::Refused(refusal)) => {
+                return Err(status::of_stock_refusal(refusal, product_id));
+            }
+            Err(trouble) => return Err(status::of_trouble(trouble)),
+        };
+        Ok(Response::new(AdjustStockReply { product: Some(encode::product(product)), replayed }))
+    }
+}

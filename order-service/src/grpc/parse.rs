@@ -1,0 +1,180 @@
+//! Requests as the core knows them. Every wrong field is reported, by name, in one answer.
+
+use std::collections::HashMap;
+
+use proto::{
+    Failure, Fields, Money,
+    id::{AccountId, AdjustmentId, IdempotencyKey, ProductId},
+    order::v1::{
+        AdjustStockRequest, ListOrdersRequest, ListProductsRequest, OnDuplicate as Wire, OrderLine,
+        PlaceOrderRequest, PutProductRequest,
+    },
+    page,
+};
+use uuid::Uuid;
+
+use crate::{
+    order::{
+        catalog::{Adjustment, MAX_STOCK, Product},
+        request::{Basket, Line, MAX_LINES, Request},
+    },
+    placement::OnDuplicate,
+};
+
+/// The longest name of a product, in characters.
+const NAME_MAX: usize = 200;
+
+/// What page tokens of the catalogue belong to.
+pub(super) const PRODUCTS_LIST: &str = "products";
+
+/// What page tokens of an account's orders belong to.
+pub(super) fn orders_list(account: AccountId) -> String {
+    format!("orders/{account}")
+}
+
+pub(super) fn place_order(
+    message: PlaceOrderRequest,
+) -> Result<(Request, Option<OnDuplicate>), Failure> {
+    let mut fields = Fields::default();
+    let account = fields.check("account_id", AccountId::new(message.account_id));
+    let key = fields.check("idempotency_key", IdempotencyKey::new(message.idempotency_key));
+    let basket = basket(&mut fields, &message.amount, message.lines);
+    let on_duplicate = match Wire::try_from(message.on_duplicate) {
+        Ok(Wire::Unspecified) => Some(None),
+        Ok(Wire::Replay) => Some(Some(OnDuplicate::Replay)),
+        Ok(Wire::Reject) => Some(Some(OnDuplicate::Reject)),
+        Err(_) => {
+            fields.wrong("on_duplicate", "must be REPLAY, REJECT or unspecified");
+            None
+        }
+    };
+    fields
+        .finish(|| Some((Request { account: account?, key: key?, basket: basket? }, on_duplicate?)))
+}
+
+fn basket(fields: &mut Fields, amount: &str, lines: Vec<OrderLine>) -> Option<Basket> {
+    match (amount.is_empty(), lines.is_empty()) {
+        (false, true) => fields.check("amount", Money::parse(amount)).map(Basket::Amount),
+        (true, false) => self::lines(fields, lines).map(Basket::of_lines),
+        (true, true) => {
+            fields.wrong("amount", "must be set, or else lines");
+            None
+        }
+        (false, false) => {
+            fields.wrong("lines", "must be empty when amount is set");
+            None
+        }
+    }
+}
+
+fn lines(fields: &mut Fields, lines: Vec<OrderLine>) -> Option<Vec<Line>> {
+    if lines.len() > MAX_LINES {
+        fields.wrong("lines", format_args!("must be at most {MAX_LINES}, not {}", lines.len()));
+        return None;
+    }
+    let mut seen = HashMap::new();
+    let line = |(index, line): (usize, OrderLine)| {
+        let product_field = format!("lines[{index}].product_id");
+        let product_id = fields.check(&product_field, ProductId::new(line.product_id));
+        if let Some(first) = seen.insert(line.product_id, index) {
+            fields.wrong(&product_field, format_args!("must not repeat lines[{first}]"));
+        }
+        if line.quantity <= 0 {
+            fields.wrong(&format!("lines[{index}].quantity"), "must be greater than zero");
+        }
+        Some(Line { product_id: product_id?, quantity: line.quantity })
+    };
+    // All of them are looked at before the first bad one ends the matter.
+    let lines: Vec<_> = lines.into_iter().enumerate().map(line).collect();
+    lines.into_iter().collect()
+}
+
+/// Reads what names an order.
+pub(super) fn order_name(account_id: i64, order_id: &str) -> Result<(AccountId, Uuid), Failure> {
+    let mut fields = Fields::default();
+    let account = fields.check("account_id", AccountId::new(account_id));
+    let order_id = Uuid::try_parse(order_id).map_err(|_| "must be a UUID");
+    let order_id = fields.check("order_id", order_id);
+    fields.finish(|| Some((account?, order_id?)))
+}
+
+/// A page of an account's orders.
+pub(super) struct OrdersPage {
+    pub(super) account: AccountId,
+    pub(super) before: Option<Uuid>,
+    pub(super) size: usize,
+}
+
+pub(super) fn orders_page(message: ListOrdersRequest) -> Result<OrdersPage, Failure> {
+    let mut fields = Fields::default();
+    let account = fields.check("account_id", AccountId::new(message.account_id));
+    let size = fields.check("page_size", page::size(message.page_size));
+    let list = account.map(orders_list).unwrap_or_default();
+    let cursor = fields.check("page_token", page::cursor(&list, &message.page_token));
+    let before = cursor.map(|cursor| cursor.map(|text| Uuid::try_parse(&text)).transpose());
+    let before = before.and_then(|before| {
+        fields.check("page_token", before.map_err(|_| page::PageError::ForeignToken))
+    });
+    fields.finish(|| Some(OrdersPage { account: account?, before: before?, size: size? }))
+}
+
+/// Reads what names a product.
+pub(super) fn product_name(product_id: i64) -> Result<ProductId, Failure> {
+    let mut fields = Fields::default();
+    let product = fields.check("product_id", ProductId::new(product_id));
+    fields.finish(|| product)
+}
+
+pub(super) fn products_page(
+    message: ListProductsRequest,
+) -> Result<(Option<ProductId>, usize), Failure> {
+    let mut fields = Fields::default();
+    let size = fields.check("page_size", page::size(message.page_size));
+    let cursor = page::cursor(PRODUCTS_LIST, &message.page_token);
+    let after = cursor.and_then(|cursor| {
+        let product = |text: String| text.parse().ok().and_then(|id| ProductId::new(id).ok());
+        cursor.map(|text| product(text).ok_or(page::PageError::ForeignToken)).transpose()
+    });
+    let after = fields.check("page_token", after);
+    fields.finish(|| Some((after?, size?)))
+}
+
+pub(super) fn product(message: PutProductRequest) -> Result<Product, Failure> {
+    let mut fields = Fields::default();
+    let product_id = fields.check("product_id", ProductId::new(message.product_id));
+    let name = fields.check("name", name(message.name));
+    let price = fields.check("price", Money::parse(&message.price));
+    let stock = Some(message.stock).filter(|stock| (0..=MAX_STOCK).contains(stock));
+    let stock = fields.check("stock", stock.ok_or("must be between 0 and 1000000000000"));
+    fields.finish(|| {
+        Some(Product { product_id: product_id?, name: name?, price: price?, stock: stock? })
+    })
+}
+
+fn name(name: String) -> Result<String, &'static str> {
+    if name.is_empty() {
+        Err("must not be empty")
+    } else if name.chars().count() > NAME_MAX {
+        Err("must have at most 200 characters")
+    } else if name.chars().any(char::is_control) {
+        Err("must not contain control characters")
+    } else {
+        Ok(name)
+    }
+}
+
+pub(super) fn adjustment(message: AdjustStockRequest) -> Result<Adjustment, Failure> {
+    let mut fields = Fields::default();
+    let product_id = fields.check("product_id", ProductId::new(message.product_id));
+    let adjustment_id = fields.check("adjustment_id", AdjustmentId::new(message.adjustment_id));
+    if message.delta == 0 {
+        fields.wrong("delta", "must not be zero");
+    }
+    fields.finish(|| {
+        Some(Adjustment {
+            product_id: product_id?,
+            adjustment_id: adjustment_id?,
+            delta: message.delta,
+        })
+    })
+}

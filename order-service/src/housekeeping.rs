@@ -1,0 +1,102 @@
+//! What nobody asks for and somebody must do: finish what dead processes left, keep the key table in shape.
+//!
+//! One task with one connection of its own. Several processes may keep house side by side; each piece of work is leased
+//! or fenced in the database.
+//!
+//! - *Completer*: keys whose lease is over are driven on from the stored request (A16); after the give-up time they are
+//!   decided as failed and a release is left in the outbox, so that no money stays held.
+//! - *Outbox*: rows that fell due go to the [`settler`](crate::settler).
+//! - *Keys*: partitions ahead, old ones away.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{order::Notice, placement::Placement, storage::Store};
+
+/// Overdue keys taken up in one round, and at once.
+const KEYS: usize = 256;
+const KEYS_AT_ONCE: usize = 32;
+
+/// Due outbox rows leased in one round.
+const NOTICES: usize = 1024;
+
+/// How often each piece of work is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// Overdue keys.
+    pub keys: Duration,
+    /// Due outbox rows.
+    pub notices: Duration,
+    /// The key table.
+    pub partitions: Duration,
+}
+
+/// Keeps house until stopped.
+pub async fn keep<S: Store>(
+    mut store: S,
+    placement: Placement,
+    notices: mpsc::Sender<Notice>,
+    rounds: Rounds,
+    stop: CancellationToken,
+) {
+    let [mut keys, mut due, mut partitions] =
+        [rounds.keys, rounds.notices, rounds.partitions].map(|period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = partitions.tick() => keep_keys(&mut store).await,
+            _ = due.tick() => lease_notices(&mut store, &notices).await,
+            _ = keys.tick() => {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = complete(&mut store, &placement) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Drives overdue keys on. A failed round is logged and tried again at the next tick.
+async fn complete<S: Store>(store: &mut S, placement: &Placement) {
+    match store.overdue(KEYS).await {
+        Ok(overdue) if overdue.is_empty() => {}
+        Ok(overdue) => {
+            tracing::info!(keys = overdue.len(), "taking up keys that were left behind");
+            let resume = |overdue| placement.resume(overdue);
+            stream::iter(overdue).for_each_concurrent(KEYS_AT_ONCE, resume).await;
+        }
+        Err(error) => failed("overdue keys were not read", &error),
+    }
+}
+
+/// Passes due rows on. What does not fit falls due again.
+async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) {
+    match store.lease_notices(NOTICES.min(notices.capacity())).await {
+        Ok(due) => due.into_iter().for_each(|notice| drop(notices.try_send(notice))),
+        Err(error) => failed("due notices were not leased", &error),
+    }
+}
+
+async fn keep_keys<S: Store>(store: &mut S) {
+    match store.keep_keys().await {
+        Ok(0) => {}
+        Ok(gone) => tracing::info!(gone, "let go of old keys"),
+        Err(error) => failed("the key table was not kept", &error),
+    }
+}
+
+fn failed(what: &'static str, error: &database::StoreError) {
+    let source = std::error::Error::source(error).map(tracing::field::display);
+    tracing::warn!(%error, source, "{what}");
+}

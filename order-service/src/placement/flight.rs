@@ -1,0 +1,229 @@
+//! One key's way from claimed to decided: steps T0 to T6.
+//!
+//! - *Locate* (T0, D, T1): claim the key, or find out whose it is, or take it over when nobody holds it any more.
+//! - *Reserve* (T2): with no transaction open anywhere.
+//! - *Settle* (T3, T3', T4): one transaction, fence first.
+//! - *Unknown* (T5, T6): a reservation whose outcome is not known gives the lease back; a commit whose outcome is not
+//!   known is read, and only if the key is still ours run again.
+//!
+//! Bounds: the reservation has its own timeout; every loop here has a written number of rounds. A flight that runs out
+//! of them leaves the key to the next request or to the completer, with the same ids.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{Parts, board::Signals};
+use crate::{
+    desk::Trouble,
+    order::{
+        decision::{Settled, Settlement, Verdict},
+        key::{Claim, Decided, Finding, KeyRow, KeyState, Outcome},
+        request::{Request, Unpriced},
+    },
+    storage::{Claimed, NewClaim, Overdue},
+};
+
+/// Times a flight tries to find out whose a key is; each further one means that somebody else just moved it.
+const LOCATE_ROUNDS: u32 = 4;
+
+/// Times a flight tries to settle, with a pause between them that doubles: in all about three seconds.
+const SETTLE_ROUNDS: u32 = 6;
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What came of a flight: the same for everybody who waited.
+#[derive(Debug)]
+pub(super) enum Landing {
+    /// The key is decided.
+    Decided {
+        claim: Claim,
+        decided: Decided,
+        /// By this flight.
+        fresh: bool,
+    },
+    /// Another process works on it.
+    Running,
+    /// Another request used the key.
+    Reused,
+    /// The basket has no price, and nothing was claimed.
+    Unpriced(Unpriced),
+    /// The key is claimed and undecided.
+    Unknown,
+    /// The desk failed before anything was claimed, or the service did.
+    Trouble(Trouble),
+}
+
+/// A flight under way.
+pub(super) struct Flight {
+    parts: Arc<Parts>,
+    signals: Signals,
+}
+
+/// Where a key was found.
+enum Located {
+    Ours(Claim),
+    Landed(Landing),
+    Moved,
+}
+
+impl Flight {
+    pub(super) fn new(parts: Arc<Parts>, signals: Signals) -> Self {
+        Self { parts, signals }
+    }
+
+    /// Flies for a request.
+    pub(super) async fn place(self, request: Arc<Request>) -> Landing {
+        let claim = NewClaim { request, order_id: (self.parts.new_id)() };
+        for _ in 0..LOCATE_ROUNDS {
+            match self.locate(&claim).await {
+                Ok(Located::Ours(claim)) => return self.work(claim).await,
+                Ok(Located::Landed(landing)) => return landing,
+                Ok(Located::Moved) => {}
+                // Perhaps claimed: the next round reads its own row.
+                Err(Trouble::OutcomeUnknown) => {}
+                Err(trouble) => return Landing::Trouble(trouble),
+            }
+        }
+        Landing::Running
+    }
+
+    /// Flies for a key that somebody left behind.
+    pub(super) async fn resume(self, Overdue { row, give_up }: Overdue) -> Landing {
+        match self.take_over(row.claim).await {
+            Ok(Some(claim)) if give_up => self.settle(claim, Verdict::GaveUp).await,
+            Ok(Some(claim)) => self.work(claim).await,
+            Ok(None) => Landing::Running,
+            Err(trouble) => Landing::Trouble(trouble),
+        }
+    }
+
+    async fn locate(&self, claim: &NewClaim) -> Result<Located, Trouble> {
+        let unpriced = match self.parts.desk.claim(claim.clone()).await? {
+            Claimed::Mine(claim) => return Ok(Located::Ours(claim)),
+            Claimed::Taken => None,
+            Claimed::Unpriced(unpriced) => Some(unpriced),
+        };
+        let request = &claim.request;
+        let row = self.parts.desk.key(request.account, request.key.clone()).await?;
+        let Some(row) = row else {
+            return Ok(
+                unpriced.map_or(Located::Moved, |why| Located::Landed(Landing::Unpriced(why)))
+            );
+        };
+        let landing = match row.judge(request.digest(), claim.order_id) {
+            Finding::Mine => return Ok(Located::Ours(row.claim)),
+            Finding::LeaseOver => {
+                return Ok(self.take_over(row.claim).await?.map_or(Located::Moved, Located::Ours));
+            }
+            Finding::Reused => Landing::Reused,
+            Finding::Running => Landing::Running,
+            Finding::Decided(decided) => {
+                Landing::Decided { claim: row.claim, decided, fresh: false }
+            }
+        };
+        Ok(Located::Landed(landing))
+    }
+
+    async fn take_over(&self, seen: Claim) -> Result<Option<Claim>, Trouble> {
+        let taken = self.parts.desk.take_over(seen).await?;
+        if let Some(claim) = &taken {
+            metrics::counter!("order_takeovers_total").increment(1);
+            tracing::info!(order_id = %claim.order_id, fence = claim.fence, "took a key over");
+        }
+        Ok(taken)
+    }
+
+    async fn work(&self, claim: Claim) -> Landing {
+        self.signals.work();
+        match self.parts.accounts.reserve(&claim).await {
+            Ok(verdict) => self.settle(claim, verdict).await,
+            Err(status) => {
+                metrics::counter!("order_reserve_unknown_total").increment(1);
+                tracing::warn!(order_id = %claim.order_id, %status, "a reservation's outcome is not known");
+                self.hand_back(claim).await
+            }
+        }
+    }
+
+    async fn settle(&self, claim: Claim, verdict: Verdict) -> Landing {
+        let settlement = Settlement { claim, verdict, payment_id: (self.parts.new_id)() };
+        let mut pause = SETTLE_PAUSE;
+        for _ in 0..SETTLE_ROUNDS {
+            match self.parts.desk.settle(settlement.clone()).await {
+                Ok(settled) => return self.settled(settlement, settled).await,
+                Err(Trouble::Failed) => return Landing::Trouble(Trouble::Failed),
+                Err(Trouble::OutcomeUnknown) => {
+                    metrics::counter!("order_commit_unknown_total").increment(1);
+                    if let Some(landing) = self.read_back(&settlement).await {
+                        return landing;
+                    }
+                }
+                Err(Trouble::Full | Trouble::Unavailable) => {}
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        self.hand_back(settlement.claim).await
+    }
+
+    async fn settled(&self, settlement: Settlement, settled: Settled) -> Landing {
+        if let Some(notice) = settled.notice {
+            // A full queue is no loss: the row falls due, and somebody leases it.
+            drop(self.parts.notices.try_send(notice));
+        }
+        match settled.decided {
+            Some(decided) => {
+                count(&decided.outcome);
+                Landing::Decided { claim: settlement.claim, decided, fresh: true }
+            }
+            None => self.overtaken(settlement).await,
+        }
+    }
+
+    /// The fence did not hold: whoever has the key now decides, and what they decided is everybody's answer.
+    async fn overtaken(&self, settlement: Settlement) -> Landing {
+        metrics::counter!("order_fenced_total").increment(1);
+        tracing::warn!(
+            order_id = %settlement.claim.order_id,
+            fence = settlement.claim.fence,
+            "was overtaken: wrote nothing"
+        );
+        self.read_back(&settlement).await.unwrap_or(Landing::Running)
+    }
+
+    /// T6: reads what became of a settlement. `None`: not known, or the key is still this flight's to decide.
+    async fn read_back(&self, settlement: &Settlement) -> Option<Landing> {
+        let Claim { request, fence, .. } = &settlement.claim;
+        let row = self.parts.desk.key(request.account, request.key.clone()).await.ok()??;
+        let KeyRow { claim, state, digest, .. } = row;
+        if digest != request.digest() {
+            return Some(Landing::Reused);
+        }
+        match state {
+            KeyState::Decided(decided) => {
+                let fresh = decided.outcome == settlement.expected();
+                Some(Landing::Decided { claim, decided, fresh })
+            }
+            KeyState::Running { .. } if claim.fence == *fence => None,
+            KeyState::Running { .. } => Some(Landing::Running),
+        }
+    }
+
+    /// T5: whoever asks next need not wait for the lease.
+    async fn hand_back(&self, claim: Claim) -> Landing {
+        let order_id = claim.order_id;
+        if let Err(error) = self.parts.desk.hand_back(claim).await {
+            tracing::debug!(%order_id, %error, "a lease was not handed back and will end by itself");
+        }
+        Landing::Unknown
+    }
+}
+
+fn count(outcome: &Outcome) {
+    let outcome = match outcome {
+        Outcome::Placed { .. } => "placed",
+        Outcome::Declined { .. } => "declined",
+        Outcome::OutOfStock { .. } => "out_of_stock",
+    };
+    metrics::counter!("orders_decided_total", "outcome" => outcome).increment(1);
+}

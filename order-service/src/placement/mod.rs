@@ -1,0 +1,234 @@
+//! Placing an order: one key, one order, however many ask at once.
+//!
+//! [`Placement::place`] is what a caller waits for; the work itself is a [`flight`], a task of its own that nobody's
+//! leaving can stop. Of all callers with one key in this process one flight reaches the database; the others wait for
+//! it or are refused, as each asked. The steps T0 to T6 are in [`flight`].
+
+mod board;
+mod flight;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::id::ProductId;
+use thiserror::Error;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::{
+    accounts::Accounts,
+    desk::{Desk, Trouble},
+    order::{
+        Notice, Order,
+        key::{Decided, Outcome},
+        request::{Request, Unpriced},
+    },
+    storage::Overdue,
+};
+use board::{Board, Full, Seat};
+use flight::{Flight, Landing};
+
+/// Flights in this process at once; one more request is refused.
+const FLIGHTS_MAX: usize = 20_000;
+
+/// How often a waiting REPLAY looks at a key that another process works on: soon at first, then less often.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_SELDOM: Duration = Duration::from_millis(250);
+
+/// What must be left of the caller's deadline for an answer to reach it.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+/// What a duplicate gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// What the first request was answered.
+    Replay,
+    /// E301 or E302.
+    Reject,
+}
+
+/// An order that is placed, now or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The order as it was placed, whatever became of it since.
+    pub order: Order,
+    /// Whether an earlier request placed it.
+    pub replayed: bool,
+}
+
+/// Why an order is not placed, or not by this request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlaceError {
+    /// E301.
+    #[error("a request with this idempotency key is being processed")]
+    InProgress,
+    /// E302.
+    #[error("the order of this idempotency key is placed already")]
+    AlreadyPlaced {
+        /// The order.
+        order_id: Uuid,
+    },
+    /// E303.
+    #[error("the payment was declined: {cause}")]
+    Declined {
+        /// The account service's reason.
+        cause: String,
+    },
+    /// E305.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// E306.
+    #[error("product {product} has too little stock")]
+    OutOfStock {
+        /// Which.
+        product: ProductId,
+    },
+    /// The catalogue does not have it.
+    #[error("there is no product {product}")]
+    UnknownProduct {
+        /// Which.
+        product: ProductId,
+    },
+    /// The sum of the lines is beyond what money can be.
+    #[error("the lines cost more than 100000000000000 in all")]
+    TooLarge,
+    /// The account service did not say, or the database did not.
+    #[error("the outcome is not known yet; the same request again finds out")]
+    OutcomeUnknown,
+    /// The desk could not take it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Places orders. Cheap to clone.
+#[derive(Clone)]
+pub struct Placement {
+    parts: Arc<Parts>,
+    board: Board,
+    tasks: TaskTracker,
+}
+
+/// What flights need.
+pub struct Parts {
+    /// The database.
+    pub desk: Desk,
+    /// The account service.
+    pub accounts: Accounts,
+    /// Where notices go that this process has leased.
+    pub notices: mpsc::Sender<Notice>,
+    /// Where ids come from.
+    pub new_id: fn() -> Uuid,
+}
+
+impl Placement {
+    /// Places orders with these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), board: Board::new(FLIGHTS_MAX), tasks: TaskTracker::new() }
+    }
+
+    /// Places an order, or says what came of an earlier request with its key.
+    ///
+    /// Dropping the wait stops nothing that has begun.
+    pub async fn place(
+        &self,
+        request: Request,
+        on_duplicate: OnDuplicate,
+        deadline: Instant,
+    ) -> Result<Placed, PlaceError> {
+        let answer_by = deadline - ANSWER_MARGIN.min(deadline.duration_since(Instant::now()) / 4);
+        let request = Arc::new(request);
+        let mut pause = LOOK_FIRST;
+        loop {
+            let mut seat = self.board(&request)?;
+            let first = seat.is_pilot();
+            if !first && on_duplicate == OnDuplicate::Reject && seat.is_working().await {
+                return Err(duplicate("E301", PlaceError::InProgress));
+            }
+            let waited = timeout_at(answer_by, seat.landed()).await;
+            match (waited.as_deref(), first) {
+                (Ok(Landing::Running), _) if on_duplicate == OnDuplicate::Replay => {}
+                (Ok(landing), _) => return answer(landing, first, on_duplicate),
+                // The pilot's own deadline is the caller's affair; a duplicate is told whom it waited for.
+                (Err(_), true) => return Err(PlaceError::OutcomeUnknown),
+                (Err(_), false) => return Err(duplicate("E301", PlaceError::InProgress)),
+            }
+            if timeout_at(answer_by, sleep(pause)).await.is_err() {
+                return Err(duplicate("E301", PlaceError::InProgress));
+            }
+            pause = (pause * 2).min(LOOK_SELDOM);
+        }
+    }
+
+    /// Drives a key on whose worker is gone. Returns at once when this process works on it already.
+    pub async fn resume(&self, overdue: Overdue) {
+        let request = Arc::clone(&overdue.row.claim.request);
+        let Ok(mut seat) = self.seat(&request, |flight| flight.resume(overdue)) else { return };
+        if seat.is_pilot() {
+            seat.landed().await;
+        }
+    }
+
+    /// Waits until no flight is under way, at most until `until`. Answers how many are left.
+    pub async fn finish(&self, until: Instant) -> usize {
+        self.tasks.close();
+        let _ = timeout_at(until, self.tasks.wait()).await;
+        self.tasks.len()
+    }
+
+    fn board(&self, request: &Arc<Request>) -> Result<Seat, Trouble> {
+        let wanted = Arc::clone(request);
+        self.seat(request, |flight| flight.place(wanted)).map_err(|Full| Trouble::Full)
+    }
+
+    fn seat<F: Future<Output = Landing> + Send + 'static>(
+        &self,
+        request: &Request,
+        fly: impl FnOnce(Flight) -> F,
+    ) -> Result<Seat, Full> {
+        let key = (request.account, request.key.clone(), request.digest());
+        self.board.seat(key, |signals| {
+            let flight = Flight::new(Arc::clone(&self.parts), signals.clone());
+            let flight = fly(flight);
+            self.tasks.spawn(async move { signals.land(flight.await) });
+        })
+    }
+}
+
+/// What one caller is told of a landing.
+fn answer(landing: &Landing, first: bool, on_duplicate: OnDuplicate) -> Result<Placed, PlaceError> {
+    let (claim, Decided { outcome, at }, fresh) = match landing {
+        Landing::Decided { claim, decided, fresh } => (claim, decided, *fresh && first),
+        Landing::Running => return Err(duplicate("E301", PlaceError::InProgress)),
+        Landing::Reused => return Err(duplicate("E305", PlaceError::KeyReused)),
+        Landing::Unpriced(Unpriced::TooLarge) => return Err(PlaceError::TooLarge),
+        Landing::Unpriced(Unpriced::UnknownProduct(product)) => {
+            return Err(PlaceError::UnknownProduct { product: *product });
+        }
+        Landing::Unknown => return Err(PlaceError::OutcomeUnknown),
+        Landing::Trouble(trouble) => return Err((*trouble).into()),
+    };
+    match outcome {
+        Outcome::Declined { cause } => Err(PlaceError::Declined { cause: cause.clone() }),
+        Outcome::OutOfStock { product_id } => Err(PlaceError::OutOfStock { product: *product_id }),
+        Outcome::Placed { payment_id } => {
+            let order = claim.order(*payment_id, *at);
+            if !fresh && on_duplicate == OnDuplicate::Reject {
+                let order_id = order.order_id;
+                return Err(duplicate("E302", PlaceError::AlreadyPlaced { order_id }));
+            }
+            if !fresh {
+                metrics::counter!("order_duplicates_total", "answer" => "replay").increment(1);
+            }
+            Ok(Placed { order, replayed: !fresh })
+        }
+    }
+}
+
+/// Counts a duplicate (B10).
+fn duplicate(code: &'static str, error: PlaceError) -> PlaceError {
+    metrics::counter!("order_duplicates_total", "answer" => code).increment(1);
+    error
+}

@@ -1,0 +1,174 @@
+//! Start-up and shutdown: what is put together, in which order, and how it is taken apart.
+
+use std::{net::SocketAddr, time::Duration};
+
+use client::BuildError;
+use proto::order::v1::{
+    catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
+};
+use server::{BindError, Bound, Server, Signals, Summary};
+use thiserror::Error;
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    accounts::Accounts,
+    args::{self, Config},
+    desk::{self, Desk, DeskWorkers, Trouble},
+    grpc::{CatalogApi, OrderApi},
+    housekeeping,
+    placement::{Parts, Placement},
+    settler,
+    storage::Store,
+};
+
+/// After the last call ended: how long flights whose callers left may go on.
+const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// And how long notices under way may.
+const NOTICES_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An order service whose ports are taken. Production and tests run the same one.
+pub struct Service {
+    bound: Bound,
+    placement: Placement,
+    workers: DeskWorkers,
+    housekeeping: JoinHandle<()>,
+    settling: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// Why a service could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port cannot be taken.
+    #[error("cannot serve")]
+    Bind(#[from] BindError),
+    /// The account service's address cannot be one.
+    #[error("cannot make a channel to the account service")]
+    Channel(#[from] BuildError),
+}
+
+impl Service {
+    /// Takes the ports and starts the workers. Neither the database nor the account service is needed for it: until
+    /// the database answers, readiness is false and calls are UNAVAILABLE.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn bind<S: Store>(
+        open: impl Fn() -> S,
+        writers_max: usize,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let Shares { writers, readers } = Shares::of(config.connections, writers_max);
+        let stores = |count| (0..count).map(|_| open()).collect();
+        let (desk, workers) = desk::open(stores(writers), stores(readers));
+        let channel = args::account_channel(&config.account_target).build()?;
+        let accounts = Accounts::new(channel, config.account_timeout);
+        let (notices, told) = mpsc::channel(settler::QUEUE);
+        let placement = Placement::new(Parts {
+            desk: desk.clone(),
+            accounts: accounts.clone(),
+            notices: notices.clone(),
+            new_id,
+        });
+        let orders = OrderApi {
+            placement: placement.clone(),
+            desk: desk.clone(),
+            notices: notices.clone(),
+            on_duplicate: config.on_duplicate,
+        };
+        let asked = desk.clone();
+        let bound = Server::new(config.serve)
+            .service(OrderServiceServer::new(orders))
+            .service(CatalogServiceServer::new(CatalogApi { desk: desk.clone() }))
+            .reflection(proto::DESCRIPTOR_SET)
+            .readiness("database", move || is_ready(asked.clone()))
+            .bind()
+            .await?;
+        let settle = settler::settle(told, accounts, desk, stop.clone());
+        let keep =
+            housekeeping::keep(open(), placement.clone(), notices, config.rounds, stop.clone());
+        let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
+        Ok(Self { bound, placement, workers, housekeeping, settling, stop })
+    }
+
+    /// Where gRPC is served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.bound.local_addr()
+    }
+
+    /// Where the admin HTTP is served.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.bound.admin_addr()
+    }
+
+    /// Serves until the first signal and drains: calls, then flights whose callers left, then notices, then the
+    /// workers. What does not finish in its bound is left to another process, by lease.
+    pub async fn run(self, signals: Signals) -> Summary {
+        let summary = self.bound.run(signals).await;
+        let left = self.placement.finish(Instant::now() + FLIGHTS_TIMEOUT).await;
+        if left > 0 {
+            tracing::warn!(flights = left, "left orders undecided: their keys will be taken over");
+        }
+        self.stop.cancel();
+        for task in [self.housekeeping, self.settling] {
+            match tokio::time::timeout(NOTICES_TIMEOUT, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a background task had panicked"),
+                Err(_) => tracing::warn!("left notices untold: they will fall due"),
+            }
+        }
+        self.workers.stop().await;
+        summary
+    }
+}
+
+/// How connections are shared out; housekeeping has one besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shares {
+    writers: usize,
+    readers: usize,
+}
+
+impl Shares {
+    /// A quarter of the connections reads, the rest writes, as far as the database lets more than one write.
+    fn of(connections: usize, writers_max: usize) -> Self {
+        let shared = connections - 1;
+        let readers = (shared / 4).max(1);
+        let writers = (shared - readers).min(writers_max);
+        Self { writers, readers: shared - writers }
+    }
+}
+
+async fn is_ready(desk: Desk) -> Result<(), String> {
+    desk.ping().await.map_err(|trouble| match trouble {
+        Trouble::Unavailable => {
+            "the database is away, or not migrated: run `order-service migrate`".into()
+        }
+        Trouble::Full | Trouble::OutcomeUnknown | Trouble::Failed => trouble.to_string(),
+    })
+}
+
+/// Where ids come from: UUIDv7, so that an account's orders sort by age.
+#[expect(clippy::disallowed_methods, reason = "the one id source; it is passed as a parameter")]
+fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_shared_out_whole_and_nobody_gets_none() {
+        for connections in 3..=256 {
+            let Shares { writers, readers } = Shares::of(connections, usize::MAX);
+            assert!(writers >= 1 && readers >= 1, "{connections}");
+            assert_eq!(writers + readers + 1, connections);
+        }
+        assert_eq!(Shares::of(6, 1), Shares { writers: 1, readers: 4 });
+    }
+}
