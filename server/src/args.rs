@@ -6,14 +6,15 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::ServeConfig;
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
+use crate::{ServeConfig, TlsFiles};
 
 /// The serving flags as typed. Flatten it into a service's own arguments.
 #[derive(Args, Clone, Debug)]
@@ -26,6 +27,18 @@ pub struct ServeArgs {
     /// service's own port]
     #[arg(long, env = "ADMIN_LISTEN", value_name = "IP:PORT")]
     admin_listen: Option<String>,
+    /// This server's certificate and its issuers, PEM; plain text without it
+    #[arg(long, env = "TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Issuers of client certificates, PEM; clients must have one then
+    #[arg(long, env = "TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Interval of looking whether these files have changed
+    #[arg(long, env = "TLS_RELOAD_INTERVAL", value_name = "TIME", default_value = "10s")]
+    tls_reload_interval: String,
     /// After SIGTERM: still serving, but saying NOT_SERVING and sending clients away
     #[arg(long, env = "LAME_DUCK", value_name = "TIME", default_value = "5s")]
     lame_duck: String,
@@ -84,6 +97,12 @@ impl ServeArgs {
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let mut judge = Judge { problems };
+        let tls = judge.tls(
+            self.tls_certificate,
+            self.tls_key,
+            self.tls_client_ca,
+            &self.tls_reload_interval,
+        );
         ServeConfig {
             listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
             admin_listen: judge.address(
@@ -91,6 +110,7 @@ impl ServeArgs {
                 self.admin_listen.as_deref(),
                 defaults.admin_listen,
             ),
+            tls,
             handshake_timeout: judge.time(
                 "--handshake-timeout",
                 &self.handshake_timeout,
@@ -191,6 +211,36 @@ impl Judge<'_> {
         self.problems.parse(flag, raw, parse).unwrap_or(default)
     }
 
+    fn tls(
+        &mut self,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+        client_ca: Option<PathBuf>,
+        reload_interval: &str,
+    ) -> Option<TlsFiles> {
+        let range = TICK..=Duration::from_secs(24 * 60 * 60);
+        let reload_interval = self.time("--tls-reload-interval", reload_interval, range);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate, key, client_ca, reload_interval })
+            }
+            (None, None) => {
+                if client_ca.is_some() {
+                    self.problems.add("--tls-client-ca", "needs --tls-certificate and --tls-key");
+                }
+                None
+            }
+            (Some(_), None) => {
+                self.problems.add("--tls-key", "is missing: --tls-certificate needs it");
+                None
+            }
+            (None, Some(_)) => {
+                self.problems.add("--tls-certificate", "is missing: --tls-key needs it");
+                None
+            }
+        }
+    }
+
     fn time(&mut self, flag: &str, raw: &str, range: RangeInclusive<Duration>) -> Duration {
         let parse = |raw: &str| {
             let time = humantime::parse_duration(raw)
@@ -257,6 +307,7 @@ mod tests {
             "--max-message-bytes=x",
             "--log=a=b=c",
             "--log-format=xml",
+            "--tls-key=key.pem",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -267,6 +318,7 @@ mod tests {
             "--max-message-bytes (MAX_MESSAGE_BYTES)",
             "--log (LOG)",
             "--log-format (LOG_FORMAT)",
+            "--tls-certificate (TLS_CERTIFICATE)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

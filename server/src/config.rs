@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::TlsFiles;
+
 /// How to listen, what to admit, and how to leave.
 ///
 /// The defaults fit a pod whose `terminationGracePeriodSeconds` is 45: a preStop sleep of 10 s,
@@ -13,8 +15,10 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Where the admin HTTP is served (`/q/health/*`, `/q/metrics`). Port 0 lets the system choose.
     pub admin_listen: SocketAddr,
+    /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
+    pub tls: Option<TlsFiles>,
 
-    /// Time from accept to the end of the HTTP/2 preface. A connection that is not done by
+    /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
     pub handshake_timeout: Duration,
     /// Open connections. One more is accepted and closed at once, so that its client goes
@@ -76,6 +80,7 @@ impl Default for ServeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
             handshake_timeout: Duration::from_secs(1),
             max_connections: 10_000,
             max_concurrent_streams: 100,

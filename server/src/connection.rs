@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::ServeConfig;
 use crate::call::{Activity, Calls, ConnectionCalls};
-use crate::handshake::handshake;
+use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
+use crate::tls::Tls;
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
 /// that does not is stopped or gone, and waiting for it would spend the drain on nobody.
@@ -39,6 +41,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Connections {
     http2: http2::Builder<TokioExecutor>,
+    tls: Option<Arc<Tls>>,
     calls: Arc<Calls>,
     config: ServeConfig,
 }
@@ -52,14 +55,14 @@ enum Reason {
 }
 
 impl Connections {
-    pub(crate) fn new(calls: Arc<Calls>, config: ServeConfig) -> Self {
+    pub(crate) fn new(calls: Arc<Calls>, tls: Option<Arc<Tls>>, config: ServeConfig) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.max_concurrent_streams)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
-        Self { http2, calls, config }
+        Self { http2, tls, calls, config }
     }
 
     /// Serves one connection to its end. `fraction` of [0, 1) spreads its departure among
@@ -86,17 +89,43 @@ impl Connections {
     }
 
     async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
-        let shaken = tokio::select! {
-            shaken = handshake(stream, self.config.handshake_timeout) => shaken,
-            () = phase.closing() => return End::Handshake,
-        };
-        let stream = match shaken {
-            Ok(stream) => stream,
-            Err(why) => {
-                tracing::debug!(%why, "handshake failed");
-                return End::Handshake;
+        match self.tls.as_ref().map(|tls| tls.acceptor()) {
+            None => match self.shake(handshake::plain(stream), phase).await {
+                Some(stream) => self.converse(stream, fraction, phase).await,
+                None => End::Handshake,
+            },
+            Some(acceptor) => {
+                match self.shake(handshake::encrypted(stream, acceptor), phase).await {
+                    Some(stream) => self.converse(stream, fraction, phase).await,
+                    None => End::Handshake,
+                }
             }
+        }
+    }
+
+    /// Bounds a handshake by its deadline and by the listener's close.
+    async fn shake<S>(
+        &self,
+        handshake: impl Future<Output = Result<S, HandshakeError>>,
+        phase: &mut PhaseWatch,
+    ) -> Option<S> {
+        let shaken = tokio::select! {
+            shaken = timeout(self.config.handshake_timeout, handshake) => shaken,
+            () = phase.closing() => return None,
         };
+        match shaken.map_err(HandshakeError::from).flatten() {
+            Ok(stream) => Some(stream),
+            Err(why) => {
+                tracing::debug!(error = &why as &dyn std::error::Error, "handshake failed");
+                None
+            }
+        }
+    }
+
+    async fn converse<S>(&self, stream: S, fraction: f64, phase: &mut PhaseWatch) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let activity = Activity::new();
         let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone() };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
@@ -127,7 +156,7 @@ impl Connections {
         tokio::select! {
             () = sleep(age_of(self.config.connection_age, fraction)) => Reason::Age,
             () = activity.wait_idle(self.config.connection_idle) => Reason::Idle,
-            () = phase.turn_to_leave(fraction) => Reason::Drain,
+            () = drain_turn(fraction, activity, phase) => Reason::Drain,
         }
     }
 
@@ -158,7 +187,63 @@ impl Connections {
     }
 }
 
+/// This connection's turn in the drain, and then the first moment without a call in progress, if
+/// one comes before the listener closes: a GOAWAY that meets no call can hurt none, whatever the
+/// peer answers to it.
+async fn drain_turn(fraction: f64, activity: &Activity, phase: &mut PhaseWatch) {
+    phase.turn_to_leave(fraction).await;
+    tokio::select! {
+        () = activity.wait_no_calls() => {}
+        () = phase.closing() => {}
+    }
+}
+
 /// The age give or take a tenth.
 fn age_of(age: Duration, fraction: f64) -> Duration {
     age.mul_f64(0.9 + 0.2 * fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::phase::Phase;
+
+    const LAME_DUCK: Duration = Duration::from_secs(8);
+
+    /// When a connection leaves whose one call ends after `call`, or never.
+    async fn left_after(call: Option<Duration>) -> Duration {
+        let from = Instant::now();
+        let phase = watch::Sender::new(Phase::LameDuck { from, until: from + LAME_DUCK });
+        let activity = Activity::new();
+        let busy = activity.clone().begin(true);
+        let mut seen = PhaseWatch::new(phase.subscribe());
+        let leaving = tokio::spawn({
+            let activity = activity.clone();
+            async move {
+                drain_turn(0.0, &activity, &mut seen).await;
+                from.elapsed()
+            }
+        });
+        sleep(call.unwrap_or(LAME_DUCK)).await;
+        if call.is_some() {
+            drop(busy);
+            sleep(LAME_DUCK).await;
+        }
+        phase.send_replace(Phase::Closing);
+        leaving.await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn goaway_waits_for_the_turn_and_then_for_a_moment_without_calls() {
+        assert_eq!(left_after(Some(Duration::from_secs(1))).await, Duration::from_secs(2));
+        assert_eq!(left_after(Some(Duration::from_secs(5))).await, Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_never_without_calls_leaves_when_the_listener_closes() {
+        assert_eq!(left_after(None).await, LAME_DUCK);
+    }
 }

@@ -36,6 +36,7 @@ mod run;
 mod server;
 mod signals;
 mod spread;
+mod tls;
 
 pub use call::Deadline;
 pub use config::ServeConfig;
@@ -43,3 +44,4 @@ pub use problems::Problems;
 pub use run::Summary;
 pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
+pub use tls::{TlsError, TlsFiles};

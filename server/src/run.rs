@@ -23,6 +23,7 @@ use crate::accept::Acceptor;
 use crate::connection::Connections;
 use crate::health::Readiness;
 use crate::phase::Phase;
+use crate::tls::{Contents, Tls};
 use crate::{Bound, Signals, admin};
 
 /// The time in which cut-off connections are expected to be gone.
@@ -56,7 +57,7 @@ impl Summary {
 impl Bound {
     /// Serves until the first signal, then drains. Returns when nothing is served any more.
     pub async fn run(self, mut signals: Signals) -> Summary {
-        let Self { config, listener, admin_listener, addresses, health, checks, calls } = self;
+        let Self { config, listener, admin_listener, addresses, tls, health, checks, calls } = self;
         tracing::info!(grpc = %addresses.grpc, admin = %addresses.admin, "listening");
         let _background = [
             Background::spawn(admin::serve(admin_listener, health.clone())),
@@ -65,8 +66,9 @@ impl Bound {
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }
             }),
         ];
+        let (tls, _reloading) = tls.map(start_reloading).unzip();
         let phase = watch::Sender::new(Phase::Serving);
-        let connections = Arc::new(Connections::new(calls.clone(), config.clone()));
+        let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
         let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
         let mut accepting = Box::pin(acceptor.accept_from(listener));
 
@@ -126,6 +128,11 @@ async fn or_signal(work: impl Future<Output = ()>, signals: &mut Signals) -> boo
             true
         }
     }
+}
+
+fn start_reloading((tls, seen): (Arc<Tls>, Contents)) -> (Arc<Tls>, Background) {
+    let reloading = Background::spawn(tls.clone().keep_reloading(seen));
+    (tls, reloading)
 }
 
 /// A task that ends with its owner.

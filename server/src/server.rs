@@ -16,9 +16,10 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::ServeConfig;
 use crate::call::{Admission, Calls, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
+use crate::tls::{Contents, Tls};
+use crate::{ServeConfig, TlsError};
 
 /// A server being put together. [`Server::bind`] turns it into a [`Bound`] one.
 pub struct Server {
@@ -36,6 +37,7 @@ pub struct Bound {
     pub(crate) listener: TcpListener,
     pub(crate) admin_listener: TcpListener,
     pub(crate) addresses: Addresses,
+    pub(crate) tls: Option<(Arc<Tls>, Contents)>,
     pub(crate) health: Arc<Health>,
     pub(crate) checks: Vec<Check>,
     pub(crate) calls: Arc<Calls>,
@@ -88,6 +90,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificates cannot be used.
+    #[error("cannot serve TLS")]
+    Tls(#[from] TlsError),
     /// A descriptor set does not decode.
     #[error("bad descriptor set")]
     Descriptors(#[source] prost::DecodeError),
@@ -147,11 +152,12 @@ impl Server {
         crate::metrics::recorder();
         let health = Health::new();
         let calls = Arc::new(self.calls(health.clone())?);
+        let tls = self.config.tls.clone().map(Tls::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
         let addresses = Addresses { grpc, admin };
         let (config, checks) = (self.config, self.checks);
-        Ok(Bound { config, listener, admin_listener, addresses, health, checks, calls })
+        Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls })
     }
 
     fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {

@@ -39,13 +39,13 @@ impl Totals {
         span: Span,
     ) -> Record {
         method.count_start();
-        activity.open.fetch_add(1, Ordering::Relaxed);
-        if !method.is_infrastructure() {
-            activity.calls.fetch_add(1, Ordering::Relaxed);
+        let is_call = !method.is_infrastructure();
+        if is_call {
             self.in_flight.increment(1.0);
         }
+        let stream = Some(activity.begin(is_call));
         let totals = self.clone();
-        Record { method, totals, activity, span, began: now(), permit: None, ended: false }
+        Record { method, totals, stream, span, began: now(), permit: None }
     }
 }
 
@@ -72,9 +72,25 @@ impl Activity {
         })
     }
 
+    pub(crate) fn begin(self: Arc<Self>, is_call: bool) -> OpenStream {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        if is_call {
+            self.calls.fetch_add(1, Ordering::AcqRel);
+        }
+        OpenStream { activity: self, is_call }
+    }
+
     /// Calls in progress.
     pub(crate) fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.calls.load(Ordering::Acquire)
+    }
+
+    /// Resolves once no call is in progress. One task a connection waits for this or for
+    /// [`wait_quiet`](Self::wait_quiet) at a time.
+    pub(crate) async fn wait_no_calls(&self) {
+        while self.calls() > 0 {
+            self.quiet.notified().await;
+        }
     }
 
     /// Whether no stream is open.
@@ -106,12 +122,24 @@ impl Activity {
     fn end(&self, is_call: bool) {
         let since_born_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_end_ms.store(since_born_ms, Ordering::Relaxed);
-        if is_call {
-            self.calls.fetch_sub(1, Ordering::Relaxed);
-        }
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let no_calls = is_call && self.calls.fetch_sub(1, Ordering::AcqRel) == 1;
+        let no_streams = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
+        if no_calls || no_streams {
             self.quiet.notify_one();
         }
+    }
+}
+
+/// A stream of a connection, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    activity: Arc<Activity>,
+    is_call: bool,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.activity.end(self.is_call);
     }
 }
 
@@ -120,11 +148,11 @@ impl Activity {
 pub(crate) struct Record {
     method: Arc<Method>,
     totals: Arc<Totals>,
-    activity: Arc<Activity>,
     span: Span,
     began: Instant,
     permit: Option<OwnedSemaphorePermit>,
-    ended: bool,
+    /// `None` once the call has ended.
+    stream: Option<OpenStream>,
 }
 
 impl Record {
@@ -139,7 +167,7 @@ impl Record {
 
     /// The answer is complete. Only the first end counts.
     pub(super) fn end(&mut self, code: Code) {
-        if self.ended {
+        if self.stream.is_none() {
             return;
         }
         if !self.method.is_infrastructure() {
@@ -149,15 +177,13 @@ impl Record {
     }
 
     fn close(&mut self, code: Code) {
-        self.ended = true;
         self.permit = None;
-        let is_call = !self.method.is_infrastructure();
-        if is_call {
+        self.stream = None;
+        if !self.method.is_infrastructure() {
             self.totals.in_flight.decrement(1.0);
         }
         let took = self.began.elapsed();
         self.method.observe(code, took);
-        self.activity.end(is_call);
         tracing::debug!(
             parent: &self.span, code = code_name(code), took_us = took.as_micros(), "call ended"
         );
@@ -166,7 +192,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.stream.is_some() {
             self.close(Code::Cancelled);
         }
     }
@@ -202,15 +228,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_is_counted_from_the_end_of_the_last_stream() {
         let activity = Activity::new();
-        activity.open.fetch_add(1, Ordering::Relaxed);
-        activity.calls.fetch_add(1, Ordering::Relaxed);
+        let call = activity.clone().begin(true);
         let began = now();
         let idle = tokio::spawn({
             let activity = activity.clone();
             async move { activity.wait_idle(Duration::from_secs(10)).await }
         });
         tokio::time::sleep(Duration::from_secs(25)).await;
-        activity.end(true);
+        drop(call);
         idle.await.unwrap();
         let waited = began.elapsed();
         let expected = Duration::from_secs(35)..Duration::from_millis(35_100);
@@ -220,15 +245,15 @@ mod tests {
     #[tokio::test]
     async fn quiet_is_when_the_last_stream_ends() {
         let activity = Activity::new();
-        activity.open.fetch_add(2, Ordering::Relaxed);
+        let (watch, call) = (activity.clone().begin(false), activity.clone().begin(true));
         let quiet = tokio::spawn({
             let activity = activity.clone();
             async move { activity.wait_quiet().await }
         });
-        activity.end(false);
+        drop(call);
         tokio::task::yield_now().await;
         assert!(!quiet.is_finished());
-        activity.end(false);
+        drop(watch);
         quiet.await.unwrap();
     }
 }

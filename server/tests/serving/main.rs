@@ -6,3 +6,5 @@ mod drain;
 mod readiness;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
