@@ -14,12 +14,12 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::Cause;
+use crate::call::{Cause, Record};
 use crate::code::Code;
 use crate::connection::Slot;
 use crate::error::Error;
-use crate::shared::Shared;
 
 /// What a [`Channel`](crate::Channel) answers with.
 pub struct Body(State);
@@ -36,37 +36,31 @@ struct Streaming {
     alarm: Option<Pin<Box<Sleep>>>,
     in_trailers: bool,
     finish: Finish,
-    pump: Option<Pump>,
+    /// Sends the rest of the request; ends with the response.
+    pump: Option<AbortOnDropHandle<()>>,
 }
 
-/// The rest of the request, sent by a task that ends with the response.
-struct Pump(JoinHandle<()>);
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What has to be done when a committed call ends: its place is given back, its outcome counted.
+/// What has to be done when an answered attempt ends: its place is given back, its outcome counted.
 pub(crate) struct Finish {
-    shared: Arc<Shared>,
+    record: Arc<Record>,
     slot: Slot,
+    began: Instant,
 }
 
 impl Finish {
-    pub(crate) fn new(shared: Arc<Shared>, slot: Slot) -> Self {
-        Self { shared, slot }
+    pub(crate) fn new(record: Arc<Record>, slot: Slot, began: Instant) -> Self {
+        Self { record, slot, began }
     }
 
-    pub(crate) fn with(self, code: Code) {
-        self.note(code);
+    /// The attempt ended with this status; whether the call did, others decide.
+    pub(crate) fn attempt_ended(&self, code: Code) {
+        self.record.attempt_ended(code, self.began);
+        self.slot.connection().endpoint.report(!code.blames_server());
     }
 
-    fn note(&self, code: Code) {
-        if code == Code::Ok {
-            self.shared.throttle.succeeded();
-        }
+    fn call_ended(&self, code: Code) {
+        self.attempt_ended(code);
+        self.record.call_ended(code);
     }
 }
 
@@ -81,7 +75,7 @@ impl Body {
         deadline: Option<Instant>,
         pump: Option<JoinHandle<()>>,
     ) -> Self {
-        let pump = pump.map(Pump);
+        let pump = pump.map(AbortOnDropHandle::new);
         let in_trailers = false;
         let alarm = None;
         Self(State::Streaming(Box::new(Streaming {
@@ -165,7 +159,7 @@ impl Streaming {
             Event::Data(data) => return Ok(Frame::data(data)),
             Event::Trailers(trailers) => match trailers.get("grpc-status") {
                 Some(status) => {
-                    finish.note(Code::from_header(status.as_bytes()));
+                    finish.call_ended(Code::from_header(status.as_bytes()));
                     Ok(Frame::trailers(trailers))
                 }
                 None => Err(cut_off()),
@@ -183,7 +177,7 @@ impl Streaming {
             )),
         };
         if let Err(error) = &result {
-            finish.note(error.code());
+            finish.call_ended(error.code());
         }
         // The request's rest and the stream before the place, so that h2 has counted the stream out.
         drop(pump);

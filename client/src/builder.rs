@@ -10,13 +10,18 @@ use crate::call::{Budget, Throttle};
 use crate::capacity::Capacity;
 use crate::channel::Channel;
 use crate::config::{ConfigErrors, ServiceConfig};
+use crate::connection::tls::{Tls, TlsError};
 use crate::connection::transport::{Connect, Sockets};
 use crate::connection::{Keepalive, Setup};
 use crate::entropy::Entropy;
-use crate::pool::{CONNECTION_BACKOFF, Pool};
+use crate::meters::Meters;
+use crate::pool::Pool;
 use crate::resolve::{Discovery, Refresh, Resolve, ResolveError};
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
+use crate::telemetry::Telemetry;
+
+const USER_AGENT: &str = concat!("grpc-rust-holdfast/", env!("CARGO_PKG_VERSION"));
 
 /// Sets up a [`Channel`].
 #[must_use = "a builder does nothing until `build`"]
@@ -39,6 +44,7 @@ pub struct Builder {
     stream_window_bytes: u32,
     connection_window_bytes: u32,
     seed: Option<u64>,
+    tls: Option<Tls>,
 }
 
 /// Why a channel cannot be built.
@@ -59,6 +65,9 @@ pub enum BuildError {
     /// `https` needs TLS settings.
     #[error("an https target needs TLS settings")]
     TlsMissing,
+    /// The TLS settings cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// A channel has a task, which needs a runtime to run on.
     #[error("no tokio runtime is running here")]
     NoRuntime,
@@ -89,6 +98,7 @@ impl Builder {
             stream_window_bytes: 1 << 20,
             connection_window_bytes: 4 << 20,
             seed: None,
+            tls: None,
         }
     }
 
@@ -190,52 +200,58 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS to every endpoint. Default: plaintext.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Starts the channel: it resolves and connects at once, without waiting for a call. To be called
     /// within a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let target = Target::parse(&self.target)?;
-        if target.is_https() {
-            return Err(BuildError::TlsMissing);
-        }
         let config = self.service_config.as_deref().map(ServiceConfig::parse).transpose()?;
         let config = config.unwrap_or_default();
-        let authority = self.authority.clone().unwrap_or_else(|| target.authority());
-        let authority: Authority =
-            authority.parse().map_err(|_| BuildError::Authority(authority))?;
         let resolver = match &self.resolver {
             Some(resolver) => Arc::clone(resolver),
             None => target.resolver()?,
         };
-        let entropy = Arc::new(self.seed.map_or_else(Entropy::from_system, Entropy::seeded));
-        let capacity = Arc::new(Capacity::new(self.waiting_max));
-        let setup = Arc::new(self.setup(&capacity));
-        let discovery = Discovery::new(resolver, self.refresh, Arc::clone(&entropy));
-        let balancing = config.balancing;
-        let (pool, pickers) =
-            Pool::new(setup, balancing, CONNECTION_BACKOFF, Arc::clone(&entropy), discovery);
+        let setup = Arc::new(self.setup(&target, config.health_service)?);
+        let meters = Meters::new(&self.target, config.methods.named());
+        let telemetry = Arc::new(Telemetry::new(meters));
+        let discovery = Discovery::new(resolver, self.refresh, Arc::clone(&setup.entropy));
+        let (pool, pickers) = Pool::new(
+            Arc::clone(&setup),
+            config.balancing,
+            config.outlier,
+            discovery,
+            Arc::clone(&telemetry),
+        );
         runtime.spawn(pool.run());
         let budget = Budget::new(self.replay_bytes_per_call, self.replay_bytes_per_channel);
         let shared = Shared {
             pickers,
-            capacity,
-            entropy,
+            setup,
             throttle: Throttle::new(config.throttling),
             replay: Arc::new(budget),
+            telemetry,
             methods: config.methods,
             wait_for_ready: self.wait_for_ready,
-            scheme: Scheme::HTTP,
-            authority,
-            user_agent: HeaderValue::from_static(concat!(
-                "grpc-rust-holdfast/",
-                env!("CARGO_PKG_VERSION")
-            )),
         };
         Ok(Channel { shared: Arc::new(shared) })
     }
 
-    fn setup(&self, capacity: &Arc<Capacity>) -> Setup {
-        Setup {
+    fn setup(&self, target: &Target, health: Option<String>) -> Result<Setup, BuildError> {
+        let authority = self.authority.clone().unwrap_or_else(|| target.authority());
+        let authority: Authority =
+            authority.parse().map_err(|_| BuildError::Authority(authority))?;
+        if target.is_https() && self.tls.is_none() {
+            return Err(BuildError::TlsMissing);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let tls = self.tls.as_ref().map(|tls| tls.client(host)).transpose()?;
+        Ok(Setup {
             transport: Arc::clone(&self.transport),
             connect_timeout: self.connect_timeout,
             keepalive: Arc::new(Keepalive::new(
@@ -244,9 +260,15 @@ impl Builder {
                 self.keepalive_without_calls,
                 self.keepalive_below_floor,
             )),
-            capacity: Arc::clone(capacity),
+            capacity: Arc::new(Capacity::new(self.waiting_max)),
+            entropy: Arc::new(self.seed.map_or_else(Entropy::from_system, Entropy::seeded)),
+            scheme: if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP },
+            tls,
+            health_service: health,
+            authority,
+            user_agent: HeaderValue::from_static(USER_AGENT),
             stream_window_bytes: self.stream_window_bytes,
             connection_window_bytes: self.connection_window_bytes,
-        }
+        })
     }
 }

@@ -13,6 +13,7 @@ use crate::builder::Builder;
 use crate::call::{self, RequestBody};
 use crate::error::Error;
 use crate::shared::Shared;
+use crate::stats::Stats;
 
 /// A gRPC channel. Clones share everything; the last one to go, calls included, ends its task.
 #[derive(Clone)]
@@ -25,6 +26,24 @@ impl Channel {
     /// `static:///a:1,b:2`, `unix:///path`, `http://host:port` or plain `host:port`.
     pub fn builder(target: impl Into<String>) -> Builder {
         Builder::new(target.into())
+    }
+
+    /// What the channel did so far and how its endpoints stand.
+    pub fn stats(&self) -> Stats {
+        let endpoints = self.shared.pickers.borrow().endpoints();
+        self.shared.telemetry.counters.snapshot(self.shared.setup.capacity.waiting(), endpoints)
+    }
+
+    /// Waits until the channel's endpoints look as asked, now or after any of their changes.
+    pub async fn until(&self, mut looks: impl FnMut(&Stats) -> bool) -> Stats {
+        let mut pickers = self.shared.pickers.clone();
+        loop {
+            pickers.mark_unchanged();
+            let stats = self.stats();
+            if looks(&stats) || pickers.changed().await.is_err() {
+                return stats;
+            }
+        }
     }
 }
 

@@ -62,6 +62,29 @@ impl Code {
         NAMES.get(usize::try_from(number).ok()?).map(|(code, _)| *code)
     }
 
+    /// Whether the status speaks of the server's condition rather than of the request.
+    pub(crate) fn blames_server(self) -> bool {
+        match self {
+            Self::Unknown
+            | Self::DeadlineExceeded
+            | Self::ResourceExhausted
+            | Self::Internal
+            | Self::Unavailable
+            | Self::DataLoss => true,
+            Self::Ok
+            | Self::Cancelled
+            | Self::InvalidArgument
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::PermissionDenied
+            | Self::FailedPrecondition
+            | Self::Aborted
+            | Self::OutOfRange
+            | Self::Unimplemented
+            | Self::Unauthenticated => false,
+        }
+    }
+
     /// The code of a `grpc-status` header. What cannot be read is `UNKNOWN`, as the protocol says.
     pub(crate) fn from_header(value: &[u8]) -> Self {
         std::str::from_utf8(value)

@@ -34,6 +34,13 @@ impl Entropy {
         usize::try_from(wide >> 64).expect("the quotient is below a usize bound")
     }
 
+    /// Puts the items in any order, each as likely as the others (Fisher and Yates).
+    pub(crate) fn shuffle<T>(&self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+
     /// A number in `[0, 1)`.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
     pub(crate) fn unit(&self) -> f64 {

@@ -12,13 +12,22 @@ use self::round_robin::RoundRobin;
 use crate::config::Balancing;
 use crate::connection::{Connection, Slot};
 use crate::entropy::Entropy;
-use crate::pool::EndpointId;
+use crate::pool::{EndpointId, EndpointShared};
+use crate::stats::{EndpointState, EndpointStats};
 
 /// The endpoints that take calls at one moment, and how to choose among them.
 pub(crate) struct Picker {
     ready: Box<[Arc<Connection>]>,
     policy: Policy,
     pub(crate) state: Connectivity,
+    seen: Box<[Seen]>,
+}
+
+/// An endpoint, ready or not, as it stood when the picker was made.
+pub(crate) struct Seen {
+    pub(crate) endpoint: Arc<EndpointShared>,
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) state: EndpointState,
 }
 
 /// How the channel as a whole stands (gRPC's connectivity states).
@@ -50,6 +59,7 @@ impl Picker {
         balancing: Balancing,
         ready: Vec<Arc<Connection>>,
         state: Connectivity,
+        seen: Box<[Seen]>,
         entropy: &Entropy,
     ) -> Self {
         let policy = match balancing {
@@ -57,11 +67,17 @@ impl Picker {
             Balancing::RoundRobin => Policy::RoundRobin(RoundRobin::starting(entropy)),
             Balancing::LeastRequest { choices } => Policy::LeastRequest { choices },
         };
-        Self { ready: ready.into(), policy, state }
+        Self { ready: ready.into(), policy, state, seen }
     }
 
-    pub(crate) fn ready(&self) -> &[Arc<Connection>] {
-        &self.ready
+    pub(crate) fn endpoints(&self) -> Vec<EndpointStats> {
+        let shown = |seen: &Seen| EndpointStats {
+            address: seen.endpoint.address.clone(),
+            state: seen.state,
+            in_flight: seen.connection.as_ref().map_or(0, |connection| connection.load()),
+            attempts: seen.endpoint.attempts.get(),
+        };
+        self.seen.iter().map(shown).collect()
     }
 
     /// A place on a ready endpoint, on `avoid` only if there is no other.

@@ -28,17 +28,17 @@ pub(super) async fn acquire(
     avoid: Option<EndpointId>,
     wait_for_ready: bool,
 ) -> Result<Slot, NoPlace> {
-    if let Pick::Slot(slot) = shared.pickers.borrow().pick(avoid, &shared.entropy) {
+    if let Pick::Slot(slot) = shared.pickers.borrow().pick(avoid, &shared.setup.entropy) {
         return Ok(slot);
     }
-    let waiting = shared.capacity.enter().ok_or(NoPlace::Crowded)?;
+    let waiting = shared.setup.capacity.enter().ok_or(NoPlace::Crowded)?;
     let mut pickers = shared.pickers.clone();
     loop {
         let mut released = pin!(waiting.notified());
         released.as_mut().enable();
         {
             let picker = pickers.borrow_and_update();
-            match (picker.pick(avoid, &shared.entropy), &picker.state) {
+            match (picker.pick(avoid, &shared.setup.entropy), &picker.state) {
                 (Pick::Slot(slot), _) => return Ok(slot),
                 (Pick::None, Connectivity::Failing(why)) if !wait_for_ready => {
                     return Err(NoPlace::Unreachable(Arc::clone(why)));

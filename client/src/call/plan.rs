@@ -36,7 +36,7 @@ impl Plan {
         let deadline = deadlines.chain(options.deadline).min();
         let wait_for_ready =
             options.wait_for_ready.or(config.wait_for_ready).unwrap_or(shared.wait_for_ready);
-        headers.entry(USER_AGENT).or_insert_with(|| shared.user_agent.clone());
+        headers.entry(USER_AGENT).or_insert_with(|| shared.setup.user_agent.clone());
         let uri = complete(shared, &uri);
         Self { config, deadline, wait_for_ready, uri, headers }
     }
@@ -64,8 +64,8 @@ impl Plan {
 fn complete(shared: &Shared, uri: &Uri) -> Uri {
     let root = || PathAndQuery::from_static("/");
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(shared.scheme.clone());
-    parts.authority = Some(shared.authority.clone());
+    parts.scheme = Some(shared.setup.scheme.clone());
+    parts.authority = Some(shared.setup.authority.clone());
     parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(root));
     Uri::from_parts(parts).expect("scheme, authority and path make a URI")
 }

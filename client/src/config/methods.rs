@@ -30,6 +30,12 @@ impl Methods {
         found.unwrap_or(&self.fallback)
     }
 
+    /// The methods named one by one, as `service/method`.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        let is_method = |path: &&str| !path.is_empty() && !path.ends_with('/');
+        self.by_path.keys().map(|path| &**path).filter(is_method)
+    }
+
     /// Adds an entry. False when the name is taken: gRFC A2 forbids two entries for one name.
     pub(super) fn insert(&mut self, name: &Name, config: Arc<MethodConfig>) -> bool {
         let key = match name {

@@ -11,16 +11,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::uri::{Authority, Scheme};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::driver::{Driver, Loss};
 use super::facts::Facts;
+use super::health::{Health, HealthCell};
 use super::keepalive::Keepalive;
 use super::tap::Tap;
+use super::tls::TlsClient;
 use super::transport::{Connect, Io};
 use super::{Connection, Streams};
 use crate::capacity::Capacity;
+use crate::entropy::Entropy;
 use crate::pool::EndpointShared;
 
 /// What all connections of a channel have in common.
@@ -29,6 +34,13 @@ pub(crate) struct Setup {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Arc<Keepalive>,
     pub(crate) capacity: Arc<Capacity>,
+    pub(crate) entropy: Arc<Entropy>,
+    pub(crate) tls: Option<TlsClient>,
+    /// The service whose health to watch on each connection; absent: none is asked.
+    pub(crate) health_service: Option<String>,
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) user_agent: HeaderValue,
     pub(crate) stream_window_bytes: u32,
     pub(crate) connection_window_bytes: u32,
 }
@@ -38,6 +50,8 @@ pub(crate) struct Setup {
 pub(crate) enum ConnectError {
     #[error("connect failed: {0}")]
     Io(#[from] io::Error),
+    #[error("TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
     #[error("HTTP/2 handshake failed: {0}")]
     Http2(#[from] h2::Error),
     #[error("closed before it sent SETTINGS")]
@@ -66,7 +80,10 @@ async fn handshake(
     setup: &Setup,
     endpoint: Arc<EndpointShared>,
 ) -> Result<Established, ConnectError> {
-    let io = setup.transport.connect(&endpoint.address).await?;
+    let mut io = setup.transport.connect(&endpoint.address).await?;
+    if let Some(tls) = &setup.tls {
+        io = tls.wrap(io).await.map_err(ConnectError::Tls)?;
+    }
     let facts = Arc::new(Facts::new());
     let (sender, mut h2) = h2::client::Builder::new()
         .enable_push(false)
@@ -89,6 +106,8 @@ async fn handshake(
     let driver = Driver::new(h2, Arc::clone(&facts), Arc::clone(&streams), setup, tell);
     tokio::spawn(driver.run());
     let capacity = Arc::clone(&setup.capacity);
-    let connection = Arc::new(Connection { endpoint, facts, sender, streams, capacity });
+    let unasked = setup.health_service.is_none();
+    let health = HealthCell::new(if unasked { Health::Serving } else { Health::Unknown });
+    let connection = Arc::new(Connection { endpoint, facts, sender, streams, capacity, health });
     Ok(Established { connection, lost })
 }

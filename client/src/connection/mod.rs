@@ -9,8 +9,10 @@ mod connect;
 mod driver;
 mod facts;
 mod frames;
+pub(crate) mod health;
 mod keepalive;
 mod tap;
+pub(crate) mod tls;
 pub mod transport;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use h2::client::SendRequest;
 pub(crate) use self::connect::{ConnectError, Established, Setup, establish};
 pub(crate) use self::driver::Loss;
 pub(crate) use self::facts::Facts;
+use self::health::{Health, HealthCell};
 pub(crate) use self::keepalive::Keepalive;
 use crate::capacity::Capacity;
 use crate::pool::EndpointShared;
@@ -32,6 +35,7 @@ pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     streams: Arc<Streams>,
     capacity: Arc<Capacity>,
+    health: HealthCell,
 }
 
 /// How many streams are open, how many may be, and whether more may come.
@@ -72,6 +76,11 @@ impl Connection {
     /// Calls under way on this connection.
     pub(crate) fn load(&self) -> usize {
         self.streams.open.load(Ordering::Relaxed)
+    }
+
+    /// What the endpoint's health service said; SERVING where nobody asks.
+    pub(crate) fn health(&self) -> Health {
+        self.health.get()
     }
 
     /// Whether new calls may be put here.

@@ -1,81 +1,93 @@
 //! The one task that owns discovery and the endpoints. It works with zero traffic.
 //!
-//! It takes resolver answers and the news of its endpoints one at a time, moves states, and publishes
-//! a new [`Picker`] after each change. It ends when nobody can call any more.
+//! It takes resolver answers, the news of its endpoints and the notices of calls one at a time, moves
+//! states, and publishes a new [`Picker`] after each change. It ends when nobody can call any more.
 //!
 //! A new address list switches gracefully: an endpoint that is gone from the list takes no new call
 //! once another endpoint is ready, and until then it stays in use if it still answers.
 
+mod endpoint;
+mod outlier;
 mod pace;
+mod race;
 mod state;
+mod view;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::endpoint::{EndpointId, EndpointShared};
+use self::endpoint::{NOTICES_MAX, Notice};
+use self::outlier::{Ejection, Host};
 pub(crate) use self::pace::CONNECTION_BACKOFF;
 use self::pace::Pace;
 use self::state::{Idle, News, State, Steps};
 use crate::balance::{Connectivity, Picker};
-use crate::config::{Backoff, Balancing};
-use crate::connection::{ConnectError, Established, Loss, Setup};
-use crate::entropy::Entropy;
+use crate::config::{Balancing, OutlierDetection};
+use crate::connection::{ConnectError, Loss, Setup};
+use crate::meters::ConnectionEvent;
 use crate::resolve::{Address, Discovery, ResolveError, Resolved};
-
-/// Names an endpoint within its channel; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct EndpointId(u64);
-
-/// What connections and calls know of their endpoint.
-#[derive(Debug)]
-pub(crate) struct EndpointShared {
-    pub(crate) id: EndpointId,
-    pub(crate) address: Address,
-}
+use crate::telemetry::Telemetry;
 
 struct Endpoint {
     shared: Arc<EndpointShared>,
     state: State,
+    /// Place in the resolver's list.
+    rank: usize,
     /// Gone from the resolver's list; kept while no other endpoint is ready.
     leaving: bool,
+    ejection: Ejection,
 }
 
 pub(crate) struct Pool {
     setup: Arc<Setup>,
     balancing: Balancing,
-    backoff: Backoff,
-    entropy: Arc<Entropy>,
+    outlier: Option<OutlierDetection>,
     discovery: Discovery,
+    telemetry: Arc<Telemetry>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
-    next_id: u64,
+    last_id: u64,
     steps: Steps,
+    notices: (mpsc::Sender<Notice>, mpsc::Receiver<Notice>),
+    /// When `pick_first` tries the next address.
+    race_at: Option<Instant>,
+    /// When outlier detection looks again.
+    sweep_at: Option<Instant>,
     unresolved: Option<Arc<str>>,
-    publish: watch::Sender<Arc<Picker>>,
+    publisher: watch::Sender<Arc<Picker>>,
 }
 
 impl Pool {
     pub(crate) fn new(
         setup: Arc<Setup>,
         balancing: Balancing,
-        backoff: Backoff,
-        entropy: Arc<Entropy>,
+        outlier: Option<OutlierDetection>,
         discovery: Discovery,
+        telemetry: Arc<Telemetry>,
     ) -> (Self, watch::Receiver<Arc<Picker>>) {
-        let picker = Picker::new(balancing, Vec::new(), Connectivity::Connecting, &entropy);
-        let (publish, pickers) = watch::channel(Arc::new(picker));
+        let nothing = (Vec::new(), Connectivity::Connecting, Box::default());
+        let picker = Picker::new(balancing, nothing.0, nothing.1, nothing.2, &setup.entropy);
+        let (publisher, pickers) = watch::channel(Arc::new(picker));
+        let sweep_at = outlier.as_ref().map(|config| Instant::now() + outlier::interval(config));
         let pool = Self {
             setup,
             balancing,
-            backoff,
-            entropy,
+            outlier,
             discovery,
+            telemetry,
             endpoints: BTreeMap::new(),
-            next_id: 0,
+            last_id: EndpointId::NONE,
             steps: Steps::default(),
+            notices: mpsc::channel(NOTICES_MAX),
+            race_at: None,
+            sweep_at,
             unresolved: None,
-            publish,
+            publisher,
         };
         (pool, pickers)
     }
@@ -84,15 +96,25 @@ impl Pool {
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
-                () = self.publish.closed() => return,
+                () = self.publisher.closed() => return,
                 Some(step) = self.steps.0.next() => match step {
                     Ok((id, news)) => self.take(id, news),
                     Err(_aborted) => continue,
                 },
                 answer = self.discovery.next() => self.resolved(answer),
+                Some(notice) = self.notices.1.recv() => self.noticed(notice),
+                () = at(self.race_at) => {}
+                () = at(self.sweep_at) => self.sweep(),
             }
-            self.settle();
+            if self.picks_first() {
+                self.race(Instant::now());
+            }
+            self.publish();
         }
+    }
+
+    fn picks_first(&self) -> bool {
+        matches!(self.balancing, Balancing::PickFirst { .. })
     }
 
     fn resolved(&mut self, answer: Result<Resolved, ResolveError>) {
@@ -109,122 +131,150 @@ impl Pool {
         }
     }
 
-    fn switch_to(&mut self, addresses: Vec<Address>) {
-        for endpoint in self.endpoints.values_mut() {
-            endpoint.leaving = !addresses.contains(&endpoint.shared.address);
+    fn switch_to(&mut self, mut addresses: Vec<Address>) {
+        if let Balancing::PickFirst { shuffle } = self.balancing {
+            if shuffle {
+                self.setup.entropy.shuffle(&mut addresses);
+            }
+            addresses = race::interleave(addresses);
         }
-        for address in addresses {
-            let known = |endpoint: &Endpoint| endpoint.shared.address == address;
-            if !self.endpoints.values().any(known) {
-                self.add(address);
+        for endpoint in self.endpoints.values_mut() {
+            let place = addresses.iter().position(|address| *address == endpoint.shared.address);
+            endpoint.leaving = place.is_none();
+            endpoint.rank = place.unwrap_or(usize::MAX);
+        }
+        for (rank, address) in addresses.into_iter().enumerate() {
+            if !self.endpoints.values().any(|known| known.shared.address == address) {
+                self.add(address, rank);
             }
         }
     }
 
-    fn add(&mut self, address: Address) {
-        let id = EndpointId(self.next_id);
-        self.next_id += 1;
+    fn add(&mut self, address: Address, rank: usize) {
+        self.last_id += 1;
+        let id = EndpointId::from_raw(self.last_id).expect("counted up from none");
         tracing::debug!(endpoint = %address, "endpoint added");
-        let shared = Arc::new(EndpointShared { id, address });
-        let idle = Idle::new(Pace::new(self.backoff));
-        let state = idle.connect(&shared, &self.setup, &self.entropy, &self.steps);
-        self.endpoints.insert(id, Endpoint { shared, state, leaving: false });
+        let suspect_after = self.outlier.as_ref().and_then(|config| config.consecutive_failures);
+        let notices = self.notices.0.clone();
+        let shared = Arc::new(EndpointShared::new(id, address, suspect_after, notices));
+        let idle = Idle::new(Pace::new(CONNECTION_BACKOFF));
+        let state =
+            if self.picks_first() { State::Idle(idle) } else { self.connect(idle, &shared) };
+        let ejection = Ejection::default();
+        self.endpoints.insert(id, Endpoint { shared, state, rank, leaving: false, ejection });
     }
 
     fn take(&mut self, id: EndpointId, news: News) {
-        let Some(Endpoint { shared, state, leaving }) = self.endpoints.remove(&id) else { return };
-        let next = match (state, news) {
+        self.change(id, |pool, shared, state| match (state, news) {
             (State::Connecting(connecting), News::Connected(Ok(established))) => {
-                self.became_ready(&shared, connecting, established)
+                tracing::debug!(endpoint = %shared.address, "endpoint connected");
+                pool.telemetry.connection(ConnectionEvent::Connected);
+                State::Ready(connecting.ready(established, &pool.setup, &pool.steps))
             }
             (State::Connecting(connecting), News::Connected(Err(error))) => {
-                self.connect_failed(&shared, connecting, &error)
+                let why = pool.connect_failed(shared, &error);
+                pool.connect(connecting.failed(why), shared)
             }
             (State::Ready(ready), News::Lost(loss)) => {
-                self.lost(&shared, &loss);
-                self.connect(ready.lost(), &shared)
+                pool.lost(shared, &loss);
+                let idle = ready.lost();
+                if pool.picks_first() { State::Idle(idle) } else { pool.connect(idle, shared) }
             }
-            (State::Backoff(backoff), News::Rested) => self.connect(backoff.rested(), &shared),
+            (State::Backoff(backoff), News::Rested) => pool.connect(backoff.rested(), shared),
             // A step ends with its state, so no other news can come.
             (state, News::Connected(_) | News::Lost(_) | News::Rested) => state,
-        };
-        self.endpoints.insert(id, Endpoint { shared, state: next, leaving });
+        });
     }
 
-    fn became_ready(
-        &self,
-        shared: &EndpointShared,
-        connecting: state::Connecting,
-        established: Established,
-    ) -> State {
-        tracing::debug!(endpoint = %shared.address, "endpoint ready");
-        State::Ready(connecting.ready(established, &self.steps))
-    }
-
-    fn connect_failed(
+    /// Moves one endpoint to its next state.
+    fn change(
         &mut self,
-        shared: &Arc<EndpointShared>,
-        connecting: state::Connecting,
-        error: &ConnectError,
-    ) -> State {
-        tracing::debug!(endpoint = %shared.address, %error, "connecting failed");
-        self.discovery.hurry();
-        let why = format!("{}: {error}", shared.address).into();
-        self.connect(connecting.failed(why), shared)
-    }
-
-    fn lost(&mut self, shared: &EndpointShared, loss: &Loss) {
-        match loss {
-            Loss::Goaway(goaway) => {
-                tracing::debug!(endpoint = %shared.address, reason = ?goaway.reason, "endpoint drains");
-            }
-            Loss::Ended(why) => {
-                tracing::debug!(endpoint = %shared.address, why, "endpoint lost");
-            }
-        }
-        self.discovery.hurry();
+        id: EndpointId,
+        next: impl FnOnce(&mut Self, &Arc<EndpointShared>, State) -> State,
+    ) {
+        let Some(Endpoint { shared, state, rank, leaving, ejection }) = self.endpoints.remove(&id)
+        else {
+            return;
+        };
+        let state = next(self, &shared, state);
+        self.endpoints.insert(id, Endpoint { shared, state, rank, leaving, ejection });
     }
 
     fn connect(&self, idle: Idle, shared: &Arc<EndpointShared>) -> State {
-        idle.connect(shared, &self.setup, &self.entropy, &self.steps)
+        idle.connect(shared, &self.setup, &self.steps)
     }
 
-    /// Lets go of what left, then tells calls how things stand.
-    fn settle(&mut self) {
-        let ready = |endpoint: &Endpoint| endpoint.state.connection().is_some();
-        let replaced = self.endpoints.values().any(|it| !it.leaving && ready(it));
-        self.endpoints.retain(|_, it| !it.leaving || (ready(it) && !replaced));
-        let connections: Vec<_> =
-            self.endpoints.values().filter_map(|it| it.state.connection().cloned()).collect();
-        let state = self.connectivity(!connections.is_empty());
-        let picker = Picker::new(self.balancing, connections, state, &self.entropy);
-        self.publish.send_replace(Arc::new(picker));
+    fn connect_failed(&mut self, shared: &EndpointShared, error: &ConnectError) -> Arc<str> {
+        tracing::debug!(endpoint = %shared.address, %error, "connecting failed");
+        self.telemetry.connection(ConnectionEvent::Failed);
+        self.discovery.hurry();
+        // The next address in a race need not wait for its turn.
+        self.race_at = self.race_at.map(|_| Instant::now());
+        format!("{}: {error}", shared.address).into()
     }
 
-    /// An endpoint that failed counts as failing until it is ready, even while it is tried again.
-    fn connectivity(&self, any_ready: bool) -> Connectivity {
-        if any_ready {
-            return Connectivity::Ready;
+    fn lost(&mut self, shared: &EndpointShared, loss: &Loss) {
+        let event = match loss {
+            Loss::Goaway(goaway) => {
+                let reason = goaway.reason.description();
+                tracing::debug!(endpoint = %shared.address, reason, "endpoint drains");
+                ConnectionEvent::Drained
+            }
+            Loss::Ended(why) => {
+                tracing::debug!(endpoint = %shared.address, why, "endpoint lost");
+                ConnectionEvent::Lost
+            }
+        };
+        self.telemetry.connection(event);
+        self.discovery.hurry();
+    }
+
+    fn noticed(&mut self, notice: Notice) {
+        match notice {
+            // Publishing looks at the health of all.
+            Notice::Health(_) => {}
+            Notice::Suspect(id) => self.suspect(id),
         }
-        if self.endpoints.is_empty() {
-            let failing = self.unresolved.clone().map(Connectivity::Failing);
-            return failing.unwrap_or(Connectivity::Connecting);
+    }
+
+    fn suspect(&mut self, suspect: EndpointId) {
+        let Some(config) = self.outlier.clone() else { return };
+        let Some(index) = self.endpoints.keys().position(|id| *id == suspect) else { return };
+        let mut hosts: Vec<_> = self.endpoints.values_mut().map(Endpoint::untallied).collect();
+        if outlier::suspect(&config, &mut hosts, index, Instant::now()) {
+            self.telemetry.connection(ConnectionEvent::Ejected);
         }
-        let failures: Option<Vec<&str>> =
-            self.endpoints.values().map(|it| it.state.failure().map(|why| &**why)).collect();
-        match failures {
-            Some(all) => Connectivity::Failing(summary(&all).into()),
-            None => Connectivity::Connecting,
+        if let Some(endpoint) = self.endpoints.get(&suspect) {
+            endpoint.shared.forgive();
+        }
+    }
+
+    fn sweep(&mut self) {
+        let Some(config) = self.outlier.clone() else { return };
+        let now = Instant::now();
+        self.sweep_at = Some(now + outlier::interval(&config));
+        let mut hosts: Vec<_> = self.endpoints.values_mut().map(Endpoint::tallied).collect();
+        for _ in 0..outlier::sweep(&config, &mut hosts, now, &self.setup.entropy) {
+            self.telemetry.connection(ConnectionEvent::Ejected);
         }
     }
 }
 
-/// The first few reasons: a status message must not grow with the number of endpoints.
-fn summary(failures: &[&str]) -> String {
-    const SHOWN: usize = 3;
-    let shown = failures[..failures.len().min(SHOWN)].join("; ");
-    match failures.len().saturating_sub(SHOWN) {
-        0 => format!("no endpoint can be reached: {shown}"),
-        more => format!("no endpoint can be reached: {shown}; and {more} more"),
+impl Endpoint {
+    fn tallied(&mut self) -> Host<'_> {
+        let (succeeded, failed) = self.shared.take_tally();
+        Host { succeeded, failed, ejection: &mut self.ejection }
+    }
+
+    fn untallied(&mut self) -> Host<'_> {
+        Host { succeeded: 0, failed: 0, ejection: &mut self.ejection }
+    }
+}
+
+/// That moment; never, if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }

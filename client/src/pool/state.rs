@@ -14,11 +14,11 @@ use std::sync::Arc;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::sleep_until;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::pace::Pace;
 use super::{EndpointId, EndpointShared};
-use crate::connection::{ConnectError, Connection, Established, Loss, Setup, establish};
-use crate::entropy::Entropy;
+use crate::connection::{ConnectError, Connection, Established, Loss, Setup, establish, health};
 
 /// What an endpoint's step came to.
 pub(super) enum News {
@@ -74,6 +74,7 @@ pub(super) struct Ready {
     pace: Pace,
     pub(super) connection: Arc<Connection>,
     _step: Guard,
+    _health: Option<AbortOnDropHandle<()>>,
 }
 
 /// Waits for the next try.
@@ -92,7 +93,6 @@ impl Idle {
         mut self,
         endpoint: &Arc<EndpointShared>,
         setup: &Arc<Setup>,
-        entropy: &Entropy,
         steps: &Steps,
     ) -> State {
         let id = endpoint.id;
@@ -106,7 +106,7 @@ impl Idle {
             );
             return State::Backoff(Backoff { pace: self.pace, _step: step });
         }
-        self.pace.started(entropy);
+        self.pace.started(&setup.entropy);
         let (setup, endpoint) = (Arc::clone(setup), Arc::clone(endpoint));
         let step = async move { News::Connected(establish(&setup, endpoint).await) };
         let step = steps.push(id, Box::pin(step));
@@ -115,17 +115,25 @@ impl Idle {
 }
 
 impl Connecting {
-    pub(super) fn ready(mut self, established: Established, steps: &Steps) -> Ready {
+    pub(super) fn ready(
+        mut self,
+        established: Established,
+        setup: &Arc<Setup>,
+        steps: &Steps,
+    ) -> Ready {
         self.pace.succeeded();
         let Established { connection, lost } = established;
-        let step = steps.push(
-            connection.endpoint.id,
-            Box::pin(async move {
-                let gone = |_| Loss::Ended("its task ended".to_owned());
-                News::Lost(lost.await.unwrap_or_else(gone))
-            }),
-        );
-        Ready { pace: self.pace, connection, _step: step }
+        let step = async move {
+            let gone = |_| Loss::Ended("its task ended".to_owned());
+            News::Lost(lost.await.unwrap_or_else(gone))
+        };
+        let step = steps.push(connection.endpoint.id, Box::pin(step));
+        let health = setup.health_service.as_ref().map(|service| {
+            let (connection, setup) = (Arc::clone(&connection), Arc::clone(setup));
+            let watch = health::watch(connection, setup, service.clone());
+            AbortOnDropHandle::new(tokio::spawn(watch))
+        });
+        Ready { pace: self.pace, connection, _step: step, _health: health }
     }
 
     pub(super) fn failed(mut self, why: Arc<str>) -> Idle {
@@ -154,6 +162,15 @@ impl State {
         | Self::Ready(Ready { pace, .. })
         | Self::Backoff(Backoff { pace, .. })) = self;
         pace.failed.as_ref()
+    }
+
+    /// Ends whatever is under way. Calls on a connection finish.
+    pub(super) fn park(self) -> Idle {
+        let (Self::Idle(Idle { pace })
+        | Self::Connecting(Connecting { pace, .. })
+        | Self::Ready(Ready { pace, .. })
+        | Self::Backoff(Backoff { pace, .. })) = self;
+        Idle { pace }
     }
 
     pub(super) fn connection(&self) -> Option<&Arc<Connection>> {

@@ -135,6 +135,7 @@ async fn calls_go_where_there_is_room_instead_of_queueing_at_a_full_endpoint() {
     let channel = channel(&[&full, &free]);
     let mut narrow = full.accept_with(&[(MAX_STREAMS, 1)]).await;
     let mut wide = free.accept().await;
+    channel.until(|stats| stats.ready() == 2).await;
     let held = start(&channel, PLAIN);
     let mut calls: Vec<_> = (0..10).map(|_| start(&channel, PLAIN)).collect();
     calls.push(held);
