@@ -1,0 +1,228 @@
+//! A network in memory, so that time can stand still: addresses, the servers behind them, and what
+//! each of them was asked.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::resolve::{Address, Resolve, Resolved, Resolving};
+use client::transport::{Connect, Connecting, Io};
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response};
+use tokio::io::DuplexStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+/// How a server answers one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// A message and OK, after this long.
+    Good(Duration),
+    /// This status and nothing else, after this long.
+    Status(u8, Duration),
+    /// As `Status` at once, with this pushback.
+    Pushback(u8, &'static str),
+    /// Everything that comes in, back out, until the caller ends.
+    Echo,
+    /// The health service's words: a status each.
+    Health(Vec<(Duration, u8)>),
+}
+
+type Script = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
+
+/// What a server was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) at: Instant,
+    /// How many requests this server had before.
+    pub(crate) before: usize,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Network(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    servers: HashMap<SocketAddr, Script>,
+    connections: HashMap<SocketAddr, Vec<AbortHandle>>,
+    asked: Vec<Asked>,
+    connects: Vec<(SocketAddr, Instant)>,
+    resolved: Vec<SocketAddr>,
+    /// Addresses where connecting neither works nor fails.
+    black_holes: Vec<SocketAddr>,
+}
+
+pub(crate) fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 50051))
+}
+
+impl Network {
+    /// Starts a server and lists it in the resolver's answers.
+    pub(crate) fn serve(
+        &self,
+        address: SocketAddr,
+        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) {
+        let mut state = self.0.lock().unwrap();
+        state.servers.insert(address, Arc::new(script));
+        if !state.resolved.contains(&address) {
+            state.resolved.push(address);
+        }
+    }
+
+    /// The server dies with all of its connections; connecting is refused from now on.
+    pub(crate) fn kill(&self, address: SocketAddr) {
+        let mut state = self.0.lock().unwrap();
+        state.servers.remove(&address);
+        for connection in state.connections.remove(&address).unwrap_or_default() {
+            connection.abort();
+        }
+    }
+
+    /// What the resolver answers from now on.
+    pub(crate) fn resolve_to(&self, addresses: &[SocketAddr]) {
+        self.0.lock().unwrap().resolved = addresses.to_vec();
+    }
+
+    pub(crate) fn black_hole(&self, address: SocketAddr) {
+        self.0.lock().unwrap().black_holes.push(address);
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.0.lock().unwrap().asked.clone()
+    }
+
+    pub(crate) fn asked_at(&self, address: SocketAddr) -> usize {
+        self.asked().iter().filter(|asked| asked.address == address).count()
+    }
+
+    /// When connections to this address were tried.
+    pub(crate) fn connects(&self, address: SocketAddr) -> Vec<Instant> {
+        let state = self.0.lock().unwrap();
+        let to = |(tried, at): &(SocketAddr, Instant)| (*tried == address).then_some(*at);
+        state.connects.iter().filter_map(to).collect()
+    }
+
+    fn accept(&self, address: SocketAddr) -> io::Result<Option<DuplexStream>> {
+        let mut state = self.0.lock().unwrap();
+        state.connects.push((address, Instant::now()));
+        if state.black_holes.contains(&address) {
+            return Ok(None);
+        }
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let script = Arc::clone(state.servers.get(&address).ok_or_else(refused)?);
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let task = tokio::spawn(run(self.clone(), address, theirs, script));
+        state.connections.entry(address).or_default().push(task.abort_handle());
+        Ok(Some(ours))
+    }
+
+    fn note(&self, address: SocketAddr, request: &Request<h2::RecvStream>) -> Asked {
+        let mut state = self.0.lock().unwrap();
+        let asked = Asked {
+            address,
+            path: request.uri().path().to_owned(),
+            headers: request.headers().clone(),
+            at: Instant::now(),
+            before: state.asked.iter().filter(|asked| asked.address == address).count(),
+        };
+        state.asked.push(asked.clone());
+        asked
+    }
+}
+
+impl Connect for Network {
+    fn connect(&self, address: &Address) -> Connecting {
+        let this = self.clone();
+        let Address::Ip(address) = *address else { unreachable!("only IP addresses are resolved") };
+        Box::pin(async move {
+            match this.accept(address)? {
+                Some(stream) => Ok(Box::new(stream) as Box<dyn Io>),
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl Resolve for Network {
+    fn resolve(&self) -> Resolving {
+        let resolved = self.0.lock().unwrap().resolved.clone();
+        let addresses = resolved.into_iter().map(Address::Ip).collect();
+        Box::pin(async move { Ok(Resolved { addresses, valid_for: None }) })
+    }
+}
+
+async fn run(network: Network, address: SocketAddr, stream: DuplexStream, script: Script) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let mut answers = tokio::task::JoinSet::new();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        let asked = network.note(address, &request);
+        answers.spawn(answer(script(&asked), request, respond));
+    }
+}
+
+async fn answer(reply: Reply, request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+    let head = || Response::builder().header("content-type", "application/grpc");
+    match reply {
+        Reply::Good(after) => {
+            sleep(after).await;
+            send_all(&mut respond, [Bytes::from_static(b"\0\0\0\0\x02ok")]).await;
+        }
+        Reply::Status(code, after) => {
+            sleep(after).await;
+            let status = head().header("grpc-status", u16::from(code)).body(()).unwrap();
+            let _ = respond.send_response(status, true);
+        }
+        Reply::Pushback(code, ms) => {
+            let head = head().header("grpc-status", u16::from(code));
+            let status = head.header("grpc-retry-pushback-ms", ms).body(()).unwrap();
+            let _ = respond.send_response(status, true);
+        }
+        Reply::Echo => {
+            let mut body = request.into_body();
+            let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
+                return;
+            };
+            while let Some(Ok(data)) = body.data().await {
+                let _ = body.flow_control().release_capacity(data.len());
+                let _ = stream.send_data(data, false);
+            }
+            let _ = stream.send_trailers(status_ok());
+        }
+        Reply::Health(words) => {
+            let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
+                return;
+            };
+            for (after, status) in words {
+                sleep(after).await;
+                let message = Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]);
+                let _ = stream.send_data(message, false);
+            }
+            // The stream stays open, as a real watch does.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn send_all<const N: usize>(respond: &mut SendResponse<Bytes>, parts: [Bytes; N]) {
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    // A caller that has left is no concern of a server.
+    let Ok(mut stream) = respond.send_response(head, false) else { return };
+    for part in parts {
+        let _ = stream.send_data(part, false);
+    }
+    let _ = stream.send_trailers(status_ok());
+}
+
+fn status_ok() -> HeaderMap {
+    HeaderMap::from_iter([(
+        http::HeaderName::from_static("grpc-status"),
+        http::HeaderValue::from_static("0"),
+    )])
+}
