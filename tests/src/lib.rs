@@ -6,8 +6,10 @@
 pub mod clients;
 pub mod cluster;
 pub mod document_b;
+pub mod echo;
 pub mod grpcurl;
 pub mod postgres;
+pub mod shared_postgres;
 
 mod error;
 mod process;

@@ -1,12 +1,11 @@
 //! What the tests against databases share: a fresh database of either kind for each test.
 
-mod postgres;
-
 use std::sync::Arc;
 
 use account_service::storage::{Store, Tables};
 use database::{DatabaseUrl, Postgres, Sqlite};
 use tempfile::TempDir;
+use tests::shared_postgres::{self, Shared};
 
 /// A migrated database that nobody else uses. It goes away with this value.
 pub(crate) struct Place<B: Tables> {
@@ -17,7 +16,7 @@ pub(crate) struct Place<B: Tables> {
 /// What must live as long as the database.
 enum Kept {
     Directory { _directory: TempDir },
-    Server { _server: Arc<postgres::Shared> },
+    Server { _server: Arc<Shared> },
 }
 
 /// A kind of database that tests can make.
@@ -58,8 +57,8 @@ impl Fresh for Sqlite {
 
 impl Fresh for Postgres {
     async fn empty() -> Place<Self> {
-        let server = postgres::shared().await;
-        let url = server.create_database().await;
+        let server = shared_postgres::shared().await;
+        let url = server.create_database().await.unwrap();
         let DatabaseUrl::Postgres(address) = url.parse().unwrap() else {
             unreachable!("the harness makes PostgreSQL addresses")
         };

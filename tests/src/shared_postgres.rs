@@ -12,13 +12,16 @@ use std::{
     thread::JoinHandle,
 };
 
-use tests::postgres::{Postgres, create_database};
 use tokio::sync::{Mutex, oneshot};
+
+use crate::HarnessError;
+use crate::postgres::{Postgres, create_database};
 
 static RUNNING: Mutex<Weak<Shared>> = Mutex::const_new(Weak::new());
 
 /// A server in use.
-pub(crate) struct Shared {
+#[derive(Debug)]
+pub struct Shared {
     /// Up to the name of the database.
     base: String,
     made: AtomicU32,
@@ -27,7 +30,10 @@ pub(crate) struct Shared {
 }
 
 /// The server that is running, or a new one.
-pub(crate) async fn shared() -> Arc<Shared> {
+///
+/// # Panics
+/// When PostgreSQL cannot be started: a test that needs it is never skipped.
+pub async fn shared() -> Arc<Shared> {
     let mut running = RUNNING.lock().await;
     if let Some(shared) = running.upgrade() {
         return shared;
@@ -46,11 +52,14 @@ pub(crate) async fn shared() -> Arc<Shared> {
 }
 
 impl Shared {
-    /// An empty database.
-    pub(crate) async fn create_database(&self) -> String {
-        let name = format!("account_{}", self.made.fetch_add(1, Ordering::Relaxed));
-        create_database(&format!("{}postgres", self.base), &name).await.unwrap();
-        format!("{}{name}", self.base)
+    /// Makes an empty database and answers its address.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_database(&self) -> Result<String, HarnessError> {
+        let name = format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed));
+        create_database(&format!("{}postgres", self.base), &name).await?;
+        Ok(format!("{}{name}", self.base))
     }
 }
 
@@ -65,7 +74,8 @@ impl Drop for Shared {
 
 /// Holds a server until everybody left.
 fn keep(started: oneshot::Sender<String>, left: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be made");
     runtime.block_on(async {
         let server = Postgres::start().await.unwrap_or_else(|error| panic!("{error}"));
         if started.send(server.url("")).is_ok() {

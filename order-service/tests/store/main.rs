@@ -1,0 +1,34 @@
+//! The conformance suite of the stores: every test runs on SQLite and on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
+
+mod catalog;
+mod keys;
+mod orders;
+mod outbox;
+mod partitions;
+mod settling;
+#[path = "../support/mod.rs"]
+mod support;
+mod verifying;
+
+/// Makes a test of each named function for each kind of database.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<order_service::storage::sqlite::SqliteStore>().await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<order_service::storage::postgres::PostgresStore>().await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_both;

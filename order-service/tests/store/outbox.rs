@@ -1,0 +1,53 @@
+//! What the account service must still be told.
+
+use order_service::order::decision::Verdict;
+use tokio::task::JoinSet;
+
+use crate::{
+    on_both,
+    support::{Fresh, LONG, OVER, amount, claim, settle},
+};
+
+on_both!(
+    a_notice_is_its_writers_until_its_lease_is_over,
+    a_due_notice_is_leased_to_one,
+    a_finished_notice_is_gone,
+);
+
+async fn a_notice_is_its_writers_until_its_lease_is_over<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    settle(&mut store, &claim, Verdict::Reserved).await;
+    assert!(store.lease_notices(10).await.unwrap().is_empty());
+}
+
+async fn a_due_notice_is_leased_to_one<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(OVER);
+    let mut written = Vec::new();
+    for n in 0..20 {
+        let claim = claim(&mut store, &amount(1, &format!("{n}"), "10")).await;
+        written.push(settle(&mut store, &claim, Verdict::Reserved).await.notice.unwrap().order_id);
+    }
+    let mut sides = JoinSet::new();
+    for _ in 0..6 {
+        let mut store = place.store::<S>(LONG);
+        sides.spawn(async move { store.lease_notices(5).await.unwrap() });
+    }
+    let leased = sides.join_all().await;
+    let mut leased: Vec<_> = leased.into_iter().flatten().map(|notice| notice.order_id).collect();
+    leased
+        .extend(place.store::<S>(LONG).lease_notices(20).await.unwrap().iter().map(|n| n.order_id));
+    leased.sort_unstable();
+    assert_eq!(leased, written);
+}
+
+async fn a_finished_notice_is_gone<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(OVER);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    let notice = settle(&mut store, &claim, Verdict::Reserved).await.notice.unwrap();
+    store.finish_notices(&[notice.clone(), notice]).await.unwrap();
+    assert!(store.lease_notices(10).await.unwrap().is_empty());
+}

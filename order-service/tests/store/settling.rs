@@ -1,0 +1,221 @@
+//! Deciding keys.
+
+use order_service::order::{
+    Action,
+    decision::Verdict,
+    key::{Decided, KeyState, Outcome},
+};
+use proto::id::ProductId;
+use tokio::task::JoinSet;
+
+use crate::{
+    on_both,
+    support::{
+        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, product, settle, settlement,
+    },
+};
+
+on_both!(
+    a_reserved_order_is_placed_with_payment_and_capture,
+    bug_1_a_worker_that_was_overtaken_writes_nothing,
+    bug_6_a_decline_is_remembered,
+    bug_10_a_key_that_was_dropped_is_restored_from_its_order,
+    bug_15_a_replay_is_the_first_answer_whatever_was_cancelled_since,
+    sold_out_is_final_and_gives_the_money_back,
+    stock_is_never_oversold_from_many_sides,
+    a_batch_with_an_overtaken_worker_settles_the_others,
+    giving_up_is_final_and_gives_the_money_back,
+    settling_twice_settles_once,
+);
+
+async fn decided<S: Fresh>(place: &Place, text: &str) -> Decided {
+    let row = place.store::<S>(LONG).keys(&[(account(1), key(text))]).await.unwrap().remove(0);
+    match row.unwrap().state {
+        KeyState::Decided(decided) => decided,
+        KeyState::Running { .. } => panic!("key {text} is not decided"),
+    }
+}
+
+async fn a_reserved_order_is_placed_with_payment_and_capture<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5), product(2, "0.5", 5)]).await.unwrap();
+    let claim = claim(&mut store, &lines(1, "k", &[(2, 1), (1, 3)])).await;
+    let settled = settle(&mut store, &claim, Verdict::Reserved).await;
+    let decided = settled.decided.unwrap();
+    let Outcome::Placed { payment_id } = decided.outcome else { panic!("{decided:?}") };
+    let order = store.orders(&[(account(1), claim.order_id)]).await.unwrap().remove(0).unwrap();
+    assert_eq!(order, claim.order(payment_id, decided.at));
+    assert_eq!(order.amount.to_string(), "30.5");
+    let notice = settled.notice.unwrap();
+    assert_eq!((notice.action, notice.order_id), (Action::Capture, claim.order_id));
+    let ids = [1, 2].map(|id| ProductId::new(id).unwrap());
+    let stock = store.products(&ids).await.unwrap().into_iter().map(|p| p.unwrap().stock);
+    assert_eq!(stock.collect::<Vec<_>>(), [2, 4]);
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn bug_1_a_worker_that_was_overtaken_writes_nothing<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(OVER);
+    store.put_products(&[product(1, "10", 5)]).await.unwrap();
+    let zombie = claim(&mut store, &lines(1, "k", &[(1, 1)])).await;
+    let taken = store.take_over(std::slice::from_ref(&zombie)).await.unwrap().remove(0).unwrap();
+    for verdict in [
+        Verdict::Reserved,
+        Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() },
+        Verdict::GaveUp,
+    ] {
+        let fenced = settle(&mut store, &zombie, verdict).await;
+        assert_eq!((fenced.decided, fenced.notice), (None, None));
+    }
+    assert_eq!(store.orders(&[(account(1), zombie.order_id)]).await.unwrap(), [None]);
+    assert!(settle(&mut store, &taken, Verdict::Reserved).await.decided.is_some());
+    // And once more, after the decision.
+    assert_eq!(settle(&mut store, &zombie, Verdict::Reserved).await.decided, None);
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn bug_6_a_decline_is_remembered<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    let cause = "INSUFFICIENT_FUNDS".to_owned();
+    let settled = settle(&mut store, &claim, Verdict::Declined { cause: cause.clone() }).await;
+    assert_eq!(settled.notice, None);
+    assert_eq!(decided::<S>(&place, "k").await, settled.decided.unwrap());
+    assert_eq!(decided::<S>(&place, "k").await.outcome, Outcome::Declined { cause });
+    assert_eq!(settle(&mut store, &claim, Verdict::Reserved).await.decided, None);
+}
+
+async fn bug_10_a_key_that_was_dropped_is_restored_from_its_order<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5)]).await.unwrap();
+    let request = lines(1, "k", &[(1, 1)]);
+    let first = claim(&mut store, &request).await;
+    settle(&mut store, &first, Verdict::Reserved).await;
+    let before = decided::<S>(&place, "k").await;
+    forget_keys(&place).await;
+    store.put_products(&[product(1, "77", 4)]).await.unwrap();
+
+    let second = claim(&mut store, &request).await;
+    assert_ne!(first.order_id, second.order_id);
+    let settled = settle(&mut store, &second, Verdict::Reserved).await;
+    assert_eq!(settled.decided, None);
+    let notice = settled.notice.unwrap();
+    assert_eq!((notice.action, notice.order_id), (Action::Release, second.order_id));
+    let row = store.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
+    assert_eq!(row.claim.order_id, first.order_id);
+    assert_eq!(row.claim.amount, first.amount);
+    assert_eq!(row.state, KeyState::Decided(before));
+    assert_eq!(store.list_orders(&[(account(1), None, 9)]).await.unwrap()[0].len(), 1);
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+/// What retention does, all at once.
+async fn forget_keys(place: &Place) {
+    match &place.url {
+        database::DatabaseUrl::Postgres(address) => {
+            use sqlx::ConnectOptions;
+            let mut connection = address.connect().await.unwrap();
+            sqlx::query("DELETE FROM idempotency_keys").execute(&mut connection).await.unwrap();
+        }
+        database::DatabaseUrl::Sqlite(path) => {
+            use sqlx::ConnectOptions;
+            let mut connection = database::Sqlite::options(path).connect().await.unwrap();
+            sqlx::query("DELETE FROM idempotency_keys").execute(&mut connection).await.unwrap();
+        }
+    }
+}
+
+async fn bug_15_a_replay_is_the_first_answer_whatever_was_cancelled_since<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    let first = settle(&mut store, &claim, Verdict::Reserved).await.decided.unwrap();
+    store.cancel(&[(account(1), claim.order_id)]).await.unwrap();
+    assert_eq!(decided::<S>(&place, "k").await, first);
+}
+
+async fn sold_out_is_final_and_gives_the_money_back<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5), product(2, "10", 1)]).await.unwrap();
+    let claim = claim(&mut store, &lines(1, "k", &[(1, 1), (2, 2)])).await;
+    let settled = settle(&mut store, &claim, Verdict::Reserved).await;
+    let product_id = ProductId::new(2).unwrap();
+    assert_eq!(settled.decided.as_ref().unwrap().outcome, Outcome::OutOfStock { product_id });
+    assert_eq!(settled.notice.unwrap().action, Action::Release);
+    assert_eq!(decided::<S>(&place, "k").await, settled.decided.unwrap());
+    let stock = store.products(&[ProductId::new(1).unwrap()]).await.unwrap().remove(0).unwrap();
+    assert_eq!(stock.stock, 5);
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn stock_is_never_oversold_from_many_sides<S: Fresh>() {
+    let place = S::fresh().await;
+    place
+        .store::<S>(LONG)
+        .put_products(&[product(1, "1", 10), product(2, "1", 100)])
+        .await
+        .unwrap();
+    let mut sides = JoinSet::new();
+    for side in 0..6 {
+        let mut store = place.store::<S>(LONG);
+        sides.spawn(async move {
+            let mut settlements = Vec::new();
+            for n in 0..5 {
+                let both = if side % 2 == 0 { [(1, 1), (2, 1)] } else { [(2, 1), (1, 1)] };
+                let request = lines(side + 1, &format!("{n}"), &both);
+                settlements.push(settlement(&claim(&mut store, &request).await, Verdict::Reserved));
+            }
+            store.settle(&settlements).await.unwrap()
+        });
+    }
+    let settled = sides.join_all().await;
+    let outcomes = settled.iter().flatten().map(|s| &s.decided.as_ref().unwrap().outcome);
+    let placed = outcomes.filter(|outcome| matches!(outcome, Outcome::Placed { .. })).count();
+    assert_eq!(placed, 10);
+    assert!(place.store::<S>(LONG).verify().await.unwrap().is_empty());
+}
+
+async fn a_batch_with_an_overtaken_worker_settles_the_others<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(OVER);
+    let zombie = claim(&mut store, &amount(1, "a", "10")).await;
+    store.take_over(std::slice::from_ref(&zombie)).await.unwrap();
+    let good = claim(&mut store, &amount(1, "b", "10")).await;
+    let poor = claim(&mut store, &amount(1, "c", "10")).await;
+    let declined = Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() };
+    let batch = [
+        settlement(&zombie, Verdict::Reserved),
+        settlement(&good, Verdict::Reserved),
+        settlement(&poor, declined),
+    ];
+    let settled = store.settle(&batch).await.unwrap();
+    assert_eq!(settled[0].decided, None);
+    assert!(matches!(settled[1].decided.as_ref().unwrap().outcome, Outcome::Placed { .. }));
+    assert!(matches!(settled[2].decided.as_ref().unwrap().outcome, Outcome::Declined { .. }));
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn giving_up_is_final_and_gives_the_money_back<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    let settled = settle(&mut store, &claim, Verdict::GaveUp).await;
+    assert!(matches!(settled.decided.unwrap().outcome, Outcome::Declined { .. }));
+    assert_eq!(settled.notice.unwrap().action, Action::Release);
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn settling_twice_settles_once<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let claim = claim(&mut store, &amount(1, "k", "10")).await;
+    assert!(settle(&mut store, &claim, Verdict::Reserved).await.decided.is_some());
+    let again = settle(&mut store, &claim, Verdict::Reserved).await;
+    assert_eq!((again.decided, again.notice), (None, None));
+    assert_eq!(store.list_orders(&[(account(1), None, 9)]).await.unwrap()[0].len(), 1);
+}

@@ -1,0 +1,75 @@
+//! `verify` finds what is broken: each check is shown a database in which it must speak up.
+
+use database::DatabaseUrl;
+use order_service::{order::decision::Verdict, storage::Store};
+use sqlx::ConnectOptions;
+
+use crate::{
+    on_both,
+    support::{Fresh, LONG, Place, amount, claim, lines, product, settle},
+};
+
+on_both!(each_invariant_is_missed_when_it_is_broken);
+
+/// What is broken, and which invariant that is.
+const BREAKS: &[(&str, &str)] = &[
+    ("DELETE FROM orders", "I3"),
+    ("UPDATE idempotency_keys SET status = 'FAILED'", "I3"),
+    ("UPDATE idempotency_keys SET amount = amount + 1", "I4"),
+    ("UPDATE orders SET basket = '{\"amount\":\"1\"}'", "I4"),
+    ("DELETE FROM payments", "I5"),
+    ("UPDATE payments SET amount = amount + 1", "I5"),
+    ("UPDATE orders SET status = 'CANCELLED'", "I5"),
+    ("UPDATE outbox SET action = 'RELEASE'", "I6"),
+    ("UPDATE outbox SET action = 'REFUND'", "I6"),
+    ("UPDATE products SET stock = stock - 1", "I7"),
+];
+
+async fn each_invariant_is_missed_when_it_is_broken<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5)]).await.unwrap();
+    for request in [lines(1, "a", &[(1, 2)]), amount(2, "b", "10")] {
+        let claim = claim(&mut store, &request).await;
+        settle(&mut store, &claim, Verdict::Reserved).await;
+    }
+    assert!(store.verify().await.unwrap().is_empty());
+    for (damage, invariant) in BREAKS {
+        let broken = damaged(&place, damage, &mut store).await;
+        assert!(broken.iter().any(|found| found == invariant), "{damage}: found {broken:?}");
+    }
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+/// Which invariants `verify` misses after some damage, which is then undone.
+async fn damaged<S: Store>(
+    place: &Place,
+    damage: &'static str,
+    store: &mut S,
+) -> Vec<&'static str> {
+    const TABLES: [&str; 5] = ["idempotency_keys", "orders", "payments", "products", "outbox"];
+    let save = |table| format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}");
+    let restore = |table| {
+        format!(
+            "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved_{table}; DROP TABLE saved_{table}"
+        )
+    };
+    execute(place, TABLES.map(save).join(";")).await;
+    execute(place, damage.to_owned()).await;
+    let breaches = store.verify().await.unwrap();
+    execute(place, TABLES.map(restore).join(";")).await;
+    breaches.into_iter().map(|breach| breach.invariant).collect()
+}
+
+async fn execute(place: &Place, sql: String) {
+    let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+    match &place.url {
+        DatabaseUrl::Postgres(address) => {
+            sql.execute(&mut address.connect().await.unwrap()).await.map(drop).unwrap();
+        }
+        DatabaseUrl::Sqlite(path) => {
+            let options = database::Sqlite::options(path);
+            sql.execute(&mut options.connect().await.unwrap()).await.map(drop).unwrap();
+        }
+    }
+}

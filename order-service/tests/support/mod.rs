@@ -1,0 +1,128 @@
+//! What the tests share: a fresh database of either kind for each test, and requests to write to it.
+
+use std::{sync::Arc, time::Duration};
+
+use database::DatabaseUrl;
+use order_service::{
+    order::{
+        catalog::Product,
+        decision::{Settled, Settlement, Verdict},
+        key::Claim,
+        request::{Basket, Line, Request},
+    },
+    storage::{Claimed, Leases, NewClaim, Store, postgres::PostgresStore, sqlite::SqliteStore},
+};
+use proto::{
+    Money,
+    id::{AccountId, IdempotencyKey, ProductId},
+};
+use tempfile::TempDir;
+use tests::shared_postgres::{self, Shared};
+use uuid::Uuid;
+
+/// Leases that nobody outlives by accident.
+pub(crate) const LONG: Leases = Leases {
+    key: Duration::from_secs(60),
+    notice: Duration::from_secs(15),
+    give_up: Duration::from_secs(900),
+};
+
+/// Leases that are over as soon as they are given.
+pub(crate) const OVER: Leases =
+    Leases { key: Duration::ZERO, notice: Duration::ZERO, give_up: Duration::from_secs(900) };
+
+/// A migrated database that nobody else uses. It goes away with this value.
+pub(crate) struct Place {
+    pub(crate) url: DatabaseUrl,
+    _kept: (Option<TempDir>, Option<Arc<Shared>>),
+}
+
+/// A kind of store that tests can make a database for.
+pub(crate) trait Fresh: Store {
+    fn empty() -> impl Future<Output = Place>;
+
+    async fn fresh() -> Place {
+        let place = Self::empty().await;
+        place.store::<Self>(LONG).migrate().await.unwrap();
+        place
+    }
+}
+
+impl Place {
+    /// A store with a connection of its own.
+    pub(crate) fn store<S: Store>(&self, leases: Leases) -> S {
+        S::open(&self.url, leases).unwrap()
+    }
+}
+
+impl Fresh for SqliteStore {
+    async fn empty() -> Place {
+        let directory = TempDir::with_prefix("order-service-").unwrap();
+        let url = DatabaseUrl::Sqlite(directory.path().join("order.db"));
+        Place { url, _kept: (Some(directory), None) }
+    }
+}
+
+impl Fresh for PostgresStore {
+    async fn empty() -> Place {
+        let server = shared_postgres::shared().await;
+        let url = server.create_database().await.unwrap().parse().unwrap();
+        Place { url, _kept: (None, Some(server)) }
+    }
+}
+
+pub(crate) fn account(id: i64) -> AccountId {
+    AccountId::new(id).unwrap()
+}
+
+pub(crate) fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::new(text).unwrap()
+}
+
+pub(crate) fn money(text: &str) -> Money {
+    Money::parse(text).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests need ids, and none in particular")]
+pub(crate) fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+pub(crate) fn amount(id: i64, text: &str, amount: &str) -> Request {
+    Request { account: account(id), key: key(text), basket: Basket::Amount(money(amount)) }
+}
+
+pub(crate) fn lines(id: i64, text: &str, lines: &[(i64, i64)]) -> Request {
+    let line = |(product, quantity): &(i64, i64)| Line {
+        product_id: ProductId::new(*product).unwrap(),
+        quantity: *quantity,
+    };
+    let basket = Basket::of_lines(lines.iter().map(line).collect());
+    Request { account: account(id), key: key(text), basket }
+}
+
+pub(crate) fn product(id: i64, price: &str, stock: i64) -> Product {
+    let product_id = ProductId::new(id).unwrap();
+    Product { product_id, name: format!("product {id}"), price: money(price), stock }
+}
+
+pub(crate) fn new_claim(request: &Request) -> NewClaim {
+    NewClaim { request: Arc::new(request.clone()), order_id: new_id() }
+}
+
+pub(crate) fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
+    Settlement { claim: claim.clone(), verdict, payment_id: new_id() }
+}
+
+/// Claims a key that must be free.
+pub(crate) async fn claim<S: Store>(store: &mut S, request: &Request) -> Claim {
+    match store.claim(&[new_claim(request)]).await.unwrap().remove(0) {
+        Claimed::Mine(claim) => claim,
+        other @ (Claimed::Taken | Claimed::Unpriced(_)) => panic!("not claimed: {other:?}"),
+    }
+}
+
+/// Settles one claim.
+pub(crate) async fn settle<S: Store>(store: &mut S, claim: &Claim, verdict: Verdict) -> Settled {
+    store.settle(&[settlement(claim, verdict)]).await.unwrap().remove(0)
+}
