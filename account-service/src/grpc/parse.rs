@@ -173,8 +173,11 @@ pub(crate) fn default_ttl(raw: &str) -> Result<Duration, &'static str> {
     ttl.filter(|ttl| (TTL_MIN..=TTL_MAX).contains(ttl)).ok_or("is not a time between 1s and 30d")
 }
 
+/// Strict where the conversion of the library is not: it takes 2 s and -1 ns for 1.999999999 s.
 fn hold_ttl(ttl: prost_types::Duration) -> Result<Duration, &'static str> {
-    let ttl = Duration::try_from(ttl).ok().filter(|ttl| (TTL_MIN..=TTL_MAX).contains(ttl));
+    let well_formed = (0..1_000_000_000).contains(&ttl.nanos);
+    let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| Duration::try_from(ttl).ok());
+    let ttl = ttl.filter(|ttl| (TTL_MIN..=TTL_MAX).contains(ttl));
     ttl.ok_or("must be between 1 second and 30 days")
 }
 

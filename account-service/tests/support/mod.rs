@@ -10,6 +10,7 @@ use tests::shared_postgres::{self, Shared};
 /// A migrated database that nobody else uses. It goes away with this value.
 pub(crate) struct Place<B: Tables> {
     pub(crate) options: B::Options,
+    pub(crate) url: String,
     _kept: Kept,
 }
 
@@ -51,7 +52,8 @@ impl Fresh for Sqlite {
         let directory = TempDir::with_prefix("account-service-").unwrap();
         let file = directory.path().join("account.db");
         let kept = Kept::Directory { _directory: directory };
-        Place { options: Sqlite::options(&file), _kept: kept }
+        let url = format!("sqlite://{}", file.display());
+        Place { options: Sqlite::options(&file), url, _kept: kept }
     }
 }
 
@@ -63,6 +65,6 @@ impl Fresh for Postgres {
             unreachable!("the harness makes PostgreSQL addresses")
         };
         let options = Postgres::options(*address, "account-service tests");
-        Place { options, _kept: Kept::Server { _server: server } }
+        Place { options, url, _kept: Kept::Server { _server: server } }
     }
 }

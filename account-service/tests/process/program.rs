@@ -1,0 +1,57 @@
+//! The built program, run to its end or until it is killed.
+
+use std::process::{Output, Stdio};
+
+use proto::account::v1::account_service_client::AccountServiceClient;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// The program, with an environment of its own.
+fn program(arguments: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_account-service"));
+    program.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    program
+}
+
+/// Runs it to its end.
+pub(crate) async fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().await.unwrap()
+}
+
+/// Serving.
+pub(crate) struct Serving {
+    child: Child,
+    pub(crate) client: AccountServiceClient<Channel>,
+}
+
+impl Serving {
+    /// Starts it on a database and waits until it listens.
+    pub(crate) async fn on(url: &str) -> Self {
+        let arguments = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"];
+        let mut command = program(&arguments);
+        command.args(["--lame-duck=0s", "--database-url", url]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = log.next_line().await.unwrap().expect("it listens before it ends");
+            let record: Value = serde_json::from_str(&line).unwrap();
+            if record["message"] == "listening" {
+                break record["grpc"].as_str().unwrap().to_owned();
+            }
+        };
+        // What it logs from now on is read away, or its pipe would fill up.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+        let client = AccountServiceClient::new(endpoint.connect().await.unwrap());
+        Self { child, client }
+    }
+
+    /// SIGKILL: no goodbye.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
