@@ -138,7 +138,8 @@ impl Placement {
         on_duplicate: OnDuplicate,
         deadline: Instant,
     ) -> Result<Placed, PlaceError> {
-        let answer_by = deadline - ANSWER_MARGIN.min(deadline.duration_since(Instant::now()) / 4);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer_by = deadline - ANSWER_MARGIN.min(left / 4);
         let request = Arc::new(request);
         let mut pause = LOOK_FIRST;
         loop {

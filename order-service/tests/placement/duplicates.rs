@@ -1,0 +1,121 @@
+//! What duplicates get, in both modes, in one pod and across two.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use order_service::storage::Store;
+use proto::{Failure, Reason, order::v1::OnDuplicate};
+
+use crate::{
+    accounts::{Asked, Mood},
+    support::account,
+    world::{World, order, reason},
+};
+
+const CROWD: usize = 200;
+
+fn is_reserve(asked: &Asked) -> bool {
+    matches!(asked, Asked::Reserve { .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_replays_gets_one_answer() {
+    let world = World::start(Mood::Accept, 2, &[]).await;
+    let calls = (0..CROWD).map(|n| world.pods[n % 2].place(order("k", "10", OnDuplicate::Replay)));
+    let answers: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert!(
+        answers.iter().all(|a| (&a.order, &a.payment) == (&answers[0].order, &answers[0].payment))
+    );
+    assert_eq!(world.accounts.reserve_ids().len(), 1);
+    assert_eq!(world.store().list_orders(&[(account(1), None, 9)]).await.unwrap()[0].len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_crowd_that_rejects_one_is_placed_and_the_others_refused() {
+    let world = World::start(Mood::Accept, 2, &[]).await;
+    let calls = (0..CROWD).map(|n| world.pods[n % 2].place(order("k", "10", OnDuplicate::Reject)));
+    let mut placed = 0;
+    for answer in join_all(calls).await {
+        match answer {
+            Ok(reply) => {
+                assert!(!reply.replayed);
+                placed += 1;
+            }
+            Err(status) => {
+                let reason = Failure::of(&status).unwrap().reason();
+                let duplicate = [Reason::DuplicatePaymentRequest, Reason::PaymentAlreadyProcessed];
+                assert!(duplicate.contains(&reason), "{status:?}");
+            }
+        }
+    }
+    assert_eq!(placed, 1);
+    assert_eq!(world.accounts.reserve_ids().len(), 1);
+}
+
+#[tokio::test]
+async fn a_duplicate_that_replays_waits_for_the_first_in_the_other_pod() {
+    let world = World::start(Mood::Silent, 2, &[]).await;
+    let mut first = world.pods[0].orders.clone();
+    let first =
+        tokio::spawn(async move { first.place_order(order("k", "10", OnDuplicate::Replay)).await });
+    world.accounts.wait_for(is_reserve).await;
+    let second = world.pods[1].place(order("k", "10", OnDuplicate::Replay));
+    let (second, ()) = tokio::join!(second, async { world.accounts.set(Mood::Accept) });
+    let first = first.await.unwrap().unwrap().into_inner();
+    let second = second.unwrap();
+    assert_eq!((first.replayed, second.replayed), (false, true));
+    assert_eq!((first.order, first.payment), (second.order, second.payment));
+}
+
+#[tokio::test]
+async fn a_duplicate_whose_deadline_comes_first_is_told_whom_it_waited_for() {
+    let world = World::start(Mood::Silent, 2, &[]).await;
+    let mut first = world.pods[0].orders.clone();
+    tokio::spawn(async move { first.place_order(order("k", "10", OnDuplicate::Replay)).await });
+    world.accounts.wait_for(is_reserve).await;
+    for pod in &world.pods {
+        let asked = Instant::now();
+        let timeout = Duration::from_millis(600);
+        let late = pod.place_within(order("k", "10", OnDuplicate::Replay), timeout).await;
+        assert_eq!(reason(late), Reason::DuplicatePaymentRequest);
+        assert!(asked.elapsed() < timeout, "{:?}", asked.elapsed());
+    }
+    world.accounts.set(Mood::Accept);
+}
+
+#[tokio::test]
+async fn another_request_under_a_key_is_refused_whatever_state_the_key_is_in() {
+    let world = World::start(Mood::Silent, 2, &[]).await;
+    let mut first = world.pods[0].orders.clone();
+    let first =
+        tokio::spawn(async move { first.place_order(order("k", "10", OnDuplicate::Replay)).await });
+    world.accounts.wait_for(is_reserve).await;
+    for settled in [false, true] {
+        for pod in &world.pods {
+            for on_duplicate in [OnDuplicate::Replay, OnDuplicate::Reject] {
+                let reused = pod.place(order("k", "11", on_duplicate)).await;
+                assert_eq!(reason(reused), Reason::IdempotencyKeyReused, "settled: {settled}");
+            }
+        }
+        world.accounts.set(Mood::Accept);
+        world.accounts.wait_for(|asked| settled || matches!(asked, Asked::Capture { .. })).await;
+    }
+    first.await.unwrap().unwrap();
+    assert_eq!(world.accounts.reserve_ids().len(), 1);
+}
+
+#[tokio::test]
+async fn a_done_key_is_refused_with_its_order_or_replayed_as_the_configuration_says() {
+    let mut world = World::start(Mood::Accept, 1, &["--on-duplicate=reject"]).await;
+    world.add_pod(&["--on-duplicate=replay"]).await;
+    let first = world.pods[0].place(order("k", "10", OnDuplicate::Unspecified)).await.unwrap();
+    let refused = world.pods[0].place(order("k", "10", OnDuplicate::Unspecified)).await;
+    let failure = Failure::of(&refused.unwrap_err()).unwrap();
+    assert_eq!(failure.reason(), Reason::PaymentAlreadyProcessed);
+    let order_id = first.order.as_ref().map(|order| order.order_id.as_str());
+    assert_eq!(failure.fact("order_id"), order_id);
+    let replay = world.pods[1].place(order("k", "10", OnDuplicate::Unspecified)).await.unwrap();
+    assert!(replay.replayed);
+    assert_eq!((first.order, first.payment), (replay.order, replay.payment));
+}
