@@ -21,9 +21,75 @@
 //! # }
 //! ```
 //!
-//! The stack, outer to inner: deadline → wait for an endpoint → retry (throttle, replay, classifier,
-//! pushback) → pick, away from the endpoint that just failed → per-attempt timeout → the connection's
-//! stream limit → h2.
+//! # The stack, outer to inner
+//!
+//! | layer | file | why it stands here |
+//! |---|---|---|
+//! | deadline | `call` | outermost, so that no wait below outlives it: attempts, backoff, waiting for an endpoint, the response's body |
+//! | record | `call::record` | sees the call as its caller does: one call, however many attempts |
+//! | retry rule or hedging | `call::retry`, `call::hedge` | around the pick, so that every attempt chooses anew |
+//! | replay | `call::replay` | remembers the request until one attempt is committed |
+//! | pick | `call::pick`, `balance` | away from the endpoint tried last; waits here, where the call still has no place |
+//! | attempt | `call::attempt`, `call::pump` | one stream; its own timeout if the policy has one |
+//! | classifier | `call::classify` | says what a broken attempt allows, from what was really sent |
+//! | place on a connection | `connection` | never more streams than the peer allows, none after GOAWAY |
+//! | transport | `connection::tap` | counts what h2 keeps to itself: written headers, the last stream of a GOAWAY |
+//!
+//! Beside the calls one task (`pool`) owns discovery and endpoints. It works with zero traffic and
+//! publishes what calls pick from; calls never wait for it while an endpoint is ready.
+//!
+//! # What is promised
+//!
+//! - A call that was never sent, or that a server refused unread, is sent elsewhere without anybody
+//!   noticing. One that may have run is sent again only if its method is marked `"idempotent": true`
+//!   in the service config (a key of ours; the rest of the config is the standard one, see
+//!   [`ServiceConfig`]).
+//! - No call outlives its deadline, and no stream ends silently without a status.
+//! - Every queue and wait has a bound: calls that wait ([`Builder::waiting_max`]), bytes remembered
+//!   ([`Builder::replay_bytes`]), attempts (five), lookups and connection tries (their rates). A call
+//!   without a deadline that waits for ready waits as long as its caller does.
+//! - What a transport failure looks like to a caller is UNAVAILABLE, as gRPC has it; [`Error`].
+//!
+//! # Knobs
+//!
+//! Per method: the service config. Per call: [`CallOptions`]. Per channel: [`Builder`], each with unit,
+//! default and source. Watching: [`Channel::stats`] and the metrics below.
+//!
+//! # Metrics
+//!
+//! Through the `metrics` facade; install a recorder before building a channel. Names follow gRFC A66
+//! and A96: `grpc.client.attempt.started`, `grpc.client.attempt.duration`,
+//! `grpc.client.call.duration` (labels `grpc.method`, `grpc.target`, and `grpc.status` for durations),
+//! `grpc.client.call.retries`, `.transparent_retries`, `.hedges`, `.retry_delay`; ours are
+//! `grpc.client.attempt.failures` by `class` and `grpc.client.connections` by `event`. Methods that the
+//! service config does not name share the label `other`.
+//!
+//! # Own resolvers and networks
+//!
+//! [`resolve::Resolve`] looks addresses up, [`transport::Connect`] opens byte streams:
+//!
+//! ```no_run
+//! use client::resolve::{Address, Resolve, Resolved, Resolving};
+//!
+//! /// Reads addresses from a file, one a line.
+//! struct HostsFile(std::path::PathBuf);
+//!
+//! impl Resolve for HostsFile {
+//!     fn resolve(&self) -> Resolving {
+//!         let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+//!         let addresses =
+//!             text.lines().filter_map(|line| line.parse().ok()).map(Address::Ip).collect();
+//!         Box::pin(async move { Ok(Resolved { addresses, valid_for: None }) })
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), client::BuildError> {
+//! let channel = client::Channel::builder("accounts:50051")
+//!     .resolver(HostsFile("/etc/accounts".into()))
+//!     .build()?;
+//! # let _ = channel; Ok(())
+//! # }
+//! ```
 
 mod backoff;
 mod balance;

@@ -11,6 +11,8 @@
 mod methods;
 mod parse;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! A tonic stub over the channel, against tonic's own server on a real socket.
 
-#![expect(clippy::unwrap_used, reason = "a test's helper fails its test by panicking")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,0 +1,128 @@
+//! TLS: whom the channel trusts, whom it expects, who it says it is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use client::{BuildError, Builder, Channel, Tls};
+use http::Response;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    fn issue(&self, name: &str) -> (Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+}
+
+/// A server named `accounts` that asks for a certificate of its own authority if `mutual`, and that
+/// answers every call with this header-only status and `alpn` as its only protocol.
+async fn serve(authority: &Authority, mutual: bool, alpn: &[u8]) -> SocketAddr {
+    let (certificate, key) = authority.issue("accounts");
+    let builder = ServerConfig::builder();
+    let builder = if mutual {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let mut config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(answer(acceptor.clone(), socket));
+        }
+    });
+    address
+}
+
+async fn answer(acceptor: TlsAcceptor, socket: TcpStream) {
+    // Handshakes fail on purpose here.
+    let Ok(stream) = acceptor.accept(socket).await else { return };
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        assert_eq!(request.uri().scheme_str(), Some("https"));
+        let head = Response::builder().header("content-type", "application/grpc");
+        let _ = respond.send_response(head.header("grpc-status", 5).body(()).unwrap(), true);
+    }
+}
+
+fn builder(address: SocketAddr, tls: Tls) -> Builder {
+    Channel::builder(format!("https://{address}")).tls(tls)
+}
+
+async fn code(builder: Builder) -> Code {
+    let request = HealthCheckRequest { service: String::new() };
+    let mut stub = HealthClient::new(builder.build().unwrap());
+    stub.check(request).await.unwrap_err().code()
+}
+
+#[tokio::test]
+async fn a_server_with_the_expected_name_and_authority_is_talked_to_and_no_other() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let address = serve(&ours, false, b"h2").await;
+    let trusting = |authority: &Authority, name: &str| {
+        builder(address, Tls::new(authority.certificate.pem()).server_name(name))
+    };
+    assert_eq!(code(trusting(&ours, "accounts")).await, Code::NotFound);
+    assert_eq!(code(trusting(&ours, "orders")).await, Code::Unavailable);
+    assert_eq!(code(trusting(&theirs, "accounts")).await, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_gets_it() {
+    let authority = Authority::new();
+    let address = serve(&authority, true, b"h2").await;
+    let (certificate, key) = authority.issue("orders");
+    let tls = || Tls::new(authority.certificate.pem()).server_name("accounts");
+    let known = tls().identity(certificate.pem(), key.serialize_pem());
+    assert_eq!(code(builder(address, known)).await, Code::NotFound);
+    assert_eq!(code(builder(address, tls())).await, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_server_without_http2_is_refused() {
+    let authority = Authority::new();
+    let address = serve(&authority, false, b"http/1.1").await;
+    let tls = Tls::new(authority.certificate.pem()).server_name("accounts");
+    assert_eq!(code(builder(address, tls)).await, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
+    let target = "https://127.0.0.1:1";
+    let built = |tls| Channel::builder(target).tls(tls).build();
+    assert!(matches!(Channel::builder(target).build(), Err(BuildError::TlsMissing)));
+    assert!(matches!(built(Tls::new("no PEM at all")), Err(BuildError::Tls(_))));
+    let authority = Authority::new();
+    let tls = || Tls::new(authority.certificate.pem());
+    assert!(matches!(built(tls().server_name("not a name")), Err(BuildError::Tls(_))));
+    assert!(matches!(built(tls().identity("", "")), Err(BuildError::Tls(_))));
+}
