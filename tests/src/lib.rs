@@ -9,6 +9,7 @@ pub mod document_b;
 pub mod echo;
 pub mod grpcurl;
 pub mod postgres;
+pub mod scenarios;
 pub mod shared_postgres;
 
 mod error;
