@@ -107,8 +107,11 @@ pub fn open<B: Tables>(writers: Vec<Store<B>>, readers: Vec<Store<B>>) -> (Desk,
 impl Desk {
     /// Carries out a command.
     pub async fn carry_out(&self, command: Command) -> Result<Receipt, CommandError> {
+        let name = command.name();
         let answer = self.changes.submit(command.account_id(), command).await;
-        Ok(answer.map_err(Trouble::from)???)
+        let answer = answer.map_err(Trouble::from).and_then(|answer| answer);
+        count(name, &answer);
+        Ok(answer??)
     }
 
     /// Reads an account as it stands. `None`: it was never opened.
@@ -224,6 +227,18 @@ impl<B: Tables> Reader<B> {
         });
         Ok(found.collect())
     }
+}
+
+/// Counts what became of a command: replays and refusals are as telling as work.
+fn count(command: &'static str, answer: &Result<Outcome, Trouble>) {
+    let outcome = match answer {
+        Ok(Ok(receipt)) if receipt.replayed => "replayed",
+        Ok(Ok(_)) => "done",
+        Ok(Err(_)) => "refused",
+        Err(_) => "failed",
+    };
+    metrics::counter!("account_commands_total", "command" => command, "outcome" => outcome)
+        .increment(1);
 }
 
 impl Trouble {

@@ -95,7 +95,7 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         None => {
-            service::announce(&config.database);
+            tracing::info!(database = %config.database, "account-service starts");
             if B::MIGRATES_AT_START {
                 migrate::<B>(options.clone()).await?;
             }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use database::DatabaseUrl;
 use proto::account::v1::account_service_server::AccountServiceServer;
 use server::{BindError, Bound, Server, Signals, Summary};
 use tokio::task::JoinHandle;
@@ -87,11 +86,6 @@ impl Shares {
         let writers = (shared - shared / 3).clamp(1, (shared - 1).max(1)).min(writers_max);
         Self { writers, readers: (shared - writers).max(1) }
     }
-}
-
-/// Logs, for whoever wonders why nothing is ready, where the service is looking for its database.
-pub(crate) fn announce(database: &DatabaseUrl) {
-    tracing::info!(%database, "account-service starts");
 }
 
 async fn is_ready(desk: Desk) -> Result<(), String> {

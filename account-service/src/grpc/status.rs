@@ -66,3 +66,31 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::ReservationReleased => Reason::ReservationReleased,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::failure::PUSHBACK;
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back_in_both_languages() {
+        let status = of_trouble(Trouble::Full);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(WHEN_FULL));
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "50");
+    }
+
+    #[test]
+    fn only_a_defect_gives_no_hope() {
+        let hopeful = [Trouble::Full, Trouble::Unavailable, Trouble::OutcomeUnknown];
+        for trouble in hopeful {
+            assert!(of_trouble(trouble).get_details_retry_info().is_some(), "{trouble:?}");
+        }
+        let status = of_trouble(Trouble::Failed);
+        assert_eq!(status.code(), Code::Internal);
+        assert!(status.get_details_retry_info().is_none());
+    }
+}

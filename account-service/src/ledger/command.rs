@@ -122,6 +122,18 @@ impl Command {
             Self::Refund(refund) => refund.account_id,
         }
     }
+
+    /// What it is called in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "open",
+            Self::Deposit(_) => "deposit",
+            Self::Reserve(_) => "reserve",
+            Self::Capture(_) => "capture",
+            Self::Release(_) => "release",
+            Self::Refund(_) => "refund",
+        }
+    }
 }
 
 impl<'a> Named<'a> {

@@ -21,6 +21,9 @@ pub trait Tables: Backend<Connection: Sync> {
     /// Whether a service that starts brings the schema up to date by itself.
     const MIGRATES_AT_START: bool;
 
+    /// Options with what the ledger's statements need of a connection.
+    fn tuned(options: Self::Options) -> Self::Options;
+
     /// The schema's history.
     fn migrator() -> &'static Migrator;
 

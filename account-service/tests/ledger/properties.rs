@@ -13,7 +13,7 @@ use crate::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn every_answer_is_the_naive_models_and_the_books_balance_after_each_batch(history in history()) {

@@ -8,6 +8,7 @@ mod commands;
 mod concurrency;
 mod expiry;
 mod ledger;
+mod plans;
 mod reads;
 #[expect(dead_code, reason = "here it only runs batches; tests/ledger checks it")]
 #[path = "../ledger/shelf.rs"]
