@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::HarnessError;
@@ -50,7 +52,7 @@ impl Grpcurl {
         target: SocketAddr,
         words: &[&str],
     ) -> Result<String, HarnessError> {
-        let (ok, printed, errors) = self.run(&[], target, words).await?;
+        let (ok, printed, errors) = self.run(&[], target, words, String::new()).await?;
         match ok {
             true => Ok(printed),
             false => {
@@ -69,9 +71,10 @@ impl Grpcurl {
         method: &str,
         message: &Value,
     ) -> Result<Result<Value, CallError>, HarnessError> {
+        // From standard input: an argument could not hold a long one.
+        let options = ["-format-error", "-emit-defaults", "-d", "@"];
         let message = message.to_string();
-        let options = ["-format-error", "-emit-defaults", "-d", &message];
-        let (ok, printed, errors) = self.run(&options, target, &[method]).await?;
+        let (ok, printed, errors) = self.run(&options, target, &[method], message).await?;
         let text = if ok { &printed } else { &errors };
         let parsed: Value = serde_json::from_str(text).map_err(|_| HarnessError::Failed {
             what: format!("grpcurl {method}"),
@@ -92,11 +95,21 @@ impl Grpcurl {
         options: &[&str],
         target: SocketAddr,
         words: &[&str],
+        input: String,
     ) -> Result<(bool, String, String), HarnessError> {
         let mut command = Command::new(&self.program);
         command.args(["-plaintext", "-max-time", MAX_TIME_S]).args(options);
         command.arg(target.to_string()).args(words).kill_on_drop(true);
-        let output = command.output().await.map_err(HarnessError::io("run grpcurl"))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(HarnessError::io("run grpcurl"))?;
+        let mut stdin = child.stdin.take().expect("piped above");
+        // Beside the reading of its output, so that neither side waits on a full pipe.
+        let (written, output) = tokio::join!(
+            async move { stdin.write_all(input.as_bytes()).await },
+            child.wait_with_output()
+        );
+        let output = output.map_err(HarnessError::io("run grpcurl"))?;
+        written.map_err(HarnessError::io("write to grpcurl"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::HarnessError;
 use crate::cluster::Service;
@@ -14,11 +15,21 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Builds both services in the profile of the running program and answers where they are.
+    /// Builds both services in the profile of the running program, once however often it is
+    /// called, and answers where they are.
     ///
     /// # Errors
     /// When they do not build; the error shows what the compiler said.
     pub fn build() -> Result<Self, HarnessError> {
+        static BUILT: Mutex<Option<Binaries>> = Mutex::new(None);
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.is_none() {
+            *built = Some(Self::build_now()?);
+        }
+        Ok(built.clone().expect("built above"))
+    }
+
+    fn build_now() -> Result<Self, HarnessError> {
         let running = std::env::current_exe().map_err(HarnessError::io("find this program"))?;
         let directory = profile_directory(&running);
         let mut cargo = Command::new(env!("CARGO"));

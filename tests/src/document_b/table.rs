@@ -11,19 +11,18 @@ pub fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header([
-        "requests, one key",
-        "duplicates are",
+        "requests\nwith one key",
         "placed",
-        "refused (E301 + E302)",
+        "refused\nE301 + E302",
         "replayed",
         "errors",
         "orders",
         "payments",
-        "stock taken",
-        "money taken",
-        "all answered",
+        "stock\ntaken",
+        "money\ntaken",
+        "all\nanswered",
         "document B",
-        "late duplicate",
+        "one more\nlater",
         "",
     ]);
     for figures in &report.runs {
@@ -49,9 +48,8 @@ fn row(figures: &Figures) -> Vec<Cell> {
         format!("{:.1} ms", figures.late_duplicate_ms),
     ];
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let mode = if figures.mode == "reject" { "refused" } else { "replayed" };
     let verdict = if figures.ok { "✓" } else { "✗" };
-    let mut row = vec![right(figures.requests.to_string()), Cell::new(mode)];
+    let mut row = vec![right(format!("{}, {}", figures.requests, figures.mode))];
     row.extend(numbers.map(right));
     row.push(Cell::new(verdict));
     row

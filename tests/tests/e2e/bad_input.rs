@@ -171,7 +171,7 @@ async fn order_fields(matrix: &mut Matrix) {
     let line = |product: i64, quantity: i64| json!({"product_id": product, "quantity": quantity});
     let mut both = with(json!([line(1, 1)]));
     both["amount"] = json!("10");
-    matrix.message(&method, &both, "amount").await;
+    matrix.message(&method, &both, "lines").await;
     matrix.message(&method, &json!({"account_id": 7, "idempotency_key": "k"}), "amount").await;
     let many: Vec<Value> = (1..=10_000).map(|product| line(product, 1)).collect();
     for lines in [
@@ -209,7 +209,7 @@ async fn catalog_fields(matrix: &mut Matrix) {
     let method = format!("{service}/AdjustStock");
     let adjust = json!({"product_id": 1, "delta": 1, "adjustment_id": "a"});
     matrix.field(&method, &adjust, "product_id", &numbers()).await;
-    matrix.field(&method, &adjust, "delta", &[json!(0), json!(i64::MIN)]).await;
+    matrix.field(&method, &adjust, "delta", &[json!(0)]).await;
     matrix.field(&method, &adjust, "adjustment_id", &texts()).await;
     pages(matrix, &format!("{service}/ListProducts"), &json!({})).await;
 }
