@@ -7,7 +7,8 @@ use stateright::Property;
 use super::{
     Protocol, Role,
     account::{Reply, State},
-    real::{Asked, Fate, Told},
+    database::Key,
+    real::{Asked, Claim, Fate, Told},
     world::{Landing, Message, Step, World},
 };
 
@@ -31,7 +32,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     invariants().into_iter().chain(visited).collect()
 }
 
-fn invariants() -> Vec<Property<Protocol>> {
+pub(crate) fn invariants() -> Vec<Property<Protocol>> {
     vec![
         always(ONE_ORDER, |_, world| world.database.orders.len() <= 1),
         always(TAKEN_ONCE, |_, world| world.count(State::Captured) <= 1),
@@ -64,10 +65,14 @@ fn invariants() -> Vec<Property<Protocol>> {
             told.next().is_none_or(|first| told.all(|landing| landing == first))
         }),
         always(TRUE_ANSWER, |protocol, world| {
-            protocol.workers.iter().zip(&world.workers).all(|(role, step)| told_truly(world, role, step))
+            protocol
+                .workers
+                .iter()
+                .zip(&world.workers)
+                .all(|(role, step)| told_truly(world, role, step))
         }),
         always(FAILED_WITHOUT_ORDER, |_, world| {
-            let fate = world.database.visible(world.today).and_then(|key| key.fate);
+            let fate = world.visible().and_then(|key| key.fate);
             fate.is_none_or(|fate| matches!(fate, Fate::Placed { .. }))
                 || world.database.orders.is_empty()
         }),
@@ -124,10 +129,17 @@ fn places() -> Vec<Property<Protocol>> {
             })
         }),
         sometimes(RESTORED, |_, world| {
-            world.today == 1
-                && world.database.visible(1).is_some_and(|key| {
-                    world.has_order(key.claim.order_id) && world.database.outbox.iter().any(|notice| !notice.capture)
+            let row = world.visible().map(|key| key.claim);
+            let restored_by = |claim: &Claim| {
+                row.is_some_and(|row| {
+                    (row.day, row.fence) == (claim.day, claim.fence)
+                        && row.order_id != claim.order_id
                 })
+            };
+            world.workers.iter().any(|step| match step {
+                Step::ReadsBack { claim, .. } => restored_by(claim),
+                Step::Start | Step::Sees { .. } | Step::Works { .. } | Step::Landed(_) => false,
+            })
         }),
         sometimes(GIVEN_UP, |_, world| {
             let given_up = Some(Fate::Declined(GAVE_UP));
@@ -143,20 +155,24 @@ fn places() -> Vec<Property<Protocol>> {
         }),
         sometimes(SOLD_OUT, |_, world| {
             let sold_out = |fate| fate == Some(Fate::SoldOut);
-            world.database.rows.iter().flatten().any(|key| {
-                sold_out(key.fate) && world.state(key.claim.order_id) == State::Held
-            })
+            world
+                .database
+                .rows
+                .iter()
+                .flatten()
+                .any(|key| sold_out(key.fate) && world.state(key.claim.order_id) == State::Held)
         }),
         sometimes(COMMIT_READ_BACK, |_, world| {
             let unheard = |step: &Step| matches!(step, Step::ReadsBack { overtaken: false, .. });
             world.workers.iter().any(unheard) && !world.database.orders.is_empty()
         }),
         sometimes(ALL_DONE, |protocol, world| {
-            let at_rest = protocol.workers.iter().zip(&world.workers).all(|(role, step)| match step {
-                Step::Landed(_) => true,
-                Step::Start => *role == Role::Completer,
-                Step::Sees { .. } | Step::Works { .. } | Step::ReadsBack { .. } => false,
-            });
+            let at_rest =
+                protocol.workers.iter().zip(&world.workers).all(|(role, step)| match step {
+                    Step::Landed(_) => true,
+                    Step::Start => *role == Role::Completer,
+                    Step::Sees { .. } | Step::Works { .. } | Step::ReadsBack { .. } => false,
+                });
             at_rest && world.database.outbox.is_empty() && world.count(State::Captured) == 1
         }),
     ]
@@ -173,10 +189,14 @@ fn sometimes(name: &'static str, is_so: fn(&Protocol, &World) -> bool) -> Proper
 /// Whoever is told of an order asked for it, and it is there.
 fn told_truly(world: &World, role: &Role, step: &Step) -> bool {
     match (role, step) {
-        (Role::Request(wanted), Step::Landed(Landing::Decided { order_id, asked, fate: Fate::Placed { payment } })) => {
-            asked == wanted && world.database.orders.iter().any(|order| {
-                (order.order_id, order.payment, order.asked) == (*order_id, *payment, *asked)
-            })
+        (
+            Role::Request(wanted),
+            Step::Landed(Landing::Decided { order_id, asked, fate: Fate::Placed { payment } }),
+        ) => {
+            asked == wanted
+                && world.database.orders.iter().any(|order| {
+                    (order.order_id, order.payment, order.asked) == (*order_id, *payment, *asked)
+                })
         }
         (Role::Request(_) | Role::Completer, _) => true,
     }
@@ -196,6 +216,10 @@ impl Landing {
 }
 
 impl World {
+    fn visible(&self) -> Option<Key> {
+        self.database.visible(self.today)
+    }
+
     fn state(&self, order_id: u8) -> State {
         self.account.reservations[usize::from(order_id)].state
     }

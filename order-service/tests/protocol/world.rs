@@ -7,8 +7,8 @@
 //! - **Crashes.** A worker that crashed is one that takes no step any more. The properties hold in every state, so they
 //!   hold wherever everybody may have stopped. Handing a lease back (T5) is the same, the lease being over anyhow.
 //! - **Network.** What was sent once may arrive at any time, in any order, again, or never. So may its answer.
-//! - **Settlers.** Any number of them: each may tell a row of the outbox, and may delete it once *some* telling was
-//!   answered, or never.
+//! - **Settlers.** Any number of them: a row of the outbox is told as often as its message arrives, and may be deleted
+//!   once *some* telling was answered, or never.
 
 use std::collections::BTreeSet;
 
@@ -89,8 +89,6 @@ pub(crate) enum Action {
     ReadBack { worker: usize, readable: bool },
     /// A message reaches the account service.
     Deliver(Message),
-    /// A settler tells a row of the outbox.
-    Tell(Told),
     /// A settler deletes a row of the outbox.
     Finish(Told),
     /// Money for one more order.
@@ -121,18 +119,15 @@ impl Model for Protocol {
         }
         actions.extend(world.sent.iter().copied().map(Action::Deliver));
         for notice in &world.database.outbox {
-            actions.push(Action::Tell(*notice));
-            let message = Message::Tell(*notice);
-            let answered = world.answers.contains(&(message, Reply::Done));
-            if answered || !self.guards.notices_await_an_answer && world.sent.contains(&message) {
+            let answered = world.answers.contains(&(Message::Tell(*notice), Reply::Done));
+            if answered || !self.guards.notices_await_an_answer {
                 actions.push(Action::Finish(*notice));
             }
         }
         if world.deposits > 0 {
             actions.push(Action::Deposit);
         }
-        // Long before a key is forgotten the completer has decided it.
-        if self.forgets && world.today == 0 && world.database.rows[0].is_some_and(|key| key.fate.is_some()) {
+        if self.may_forget(world) {
             actions.push(Action::Forget);
         }
     }
@@ -151,7 +146,6 @@ impl Model for Protocol {
             }
             Action::ReadBack { worker, readable } => world.read_back(worker, readable),
             Action::Deliver(message) => world.deliver(message, &self.guards),
-            Action::Tell(notice) => drop(world.sent.insert(Message::Tell(notice))),
             Action::Finish(notice) => world.database.outbox.retain(|row| *row != notice),
             Action::Deposit => {
                 world.deposits -= 1;
@@ -162,6 +156,8 @@ impl Model for Protocol {
                 world.database.forget();
             }
         }
+        // A settler tells what is in the outbox; the network delays it as long as the settler might.
+        world.sent.extend(world.database.outbox.iter().copied().map(Message::Tell));
         (world != *before).then_some(world)
     }
 
@@ -171,6 +167,19 @@ impl Model for Protocol {
 }
 
 impl Protocol {
+    /// A key is let go of once: days after it was decided.
+    fn may_forget(&self, world: &World) -> bool {
+        let Some(key) = world.database.rows[0].filter(|_| self.forgets && world.today == 0) else {
+            return false;
+        };
+        let locates = |(worker, step): (usize, &Step)| {
+            id(worker) == key.claim.order_id && matches!(step, Step::Start | Step::Sees { .. })
+        };
+        let claimed_again = world.workers.iter().enumerate().any(locates);
+        (key.fate.is_some() || !self.guards.undecided_keys_are_kept)
+            && !(claimed_again && self.guards.flights_end_before_keys_go)
+    }
+
     fn steps(&self, world: &World, worker: usize, step: Step, actions: &mut Vec<Action>) {
         match (step, self.workers[worker]) {
             (Step::Start, Role::Request(_)) => {
@@ -196,7 +205,11 @@ impl Protocol {
                 let asked = Message::Reserve { worker, order_id: claim.order_id };
                 let answers = world.answers.iter().filter(|(message, _)| *message == asked);
                 for reply in answers.map(|(_, reply)| Some(*reply)) {
-                    actions.extend([false, true].map(|heard| Action::Settle { worker, reply, heard }));
+                    actions.extend([false, true].map(|heard| Action::Settle {
+                        worker,
+                        reply,
+                        heard,
+                    }));
                 }
             }
             (Step::ReadsBack { .. }, _) => {
