@@ -8,6 +8,21 @@ use crate::HarnessError;
 use crate::cluster::Service;
 use crate::process;
 
+/// What `cargo test` and `cargo run` tell the programs they start. A cargo started by such a
+/// program must not see it: build scripts that watch these variables, ring's is one, would run
+/// again, and everything on top of them be built again, on every change of hands.
+const SET_BY_CARGO: [&str; 9] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
+
 /// Both services' programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -35,6 +50,9 @@ impl Binaries {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--package=account-service", "--package=order-service"]);
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        for variable in SET_BY_CARGO {
+            cargo.env_remove(variable);
+        }
         if directory.ends_with("release") {
             cargo.arg("--release");
         }
