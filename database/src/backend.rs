@@ -19,6 +19,17 @@ const POSTGRES_LIMITS: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "15s"),
 ];
 
+/// Rows are found by their keys, and a statement is planned once for its connection.
+///
+/// Without this the planner goes by statistics, and a young table has none: it takes the table for a few pages, plans
+/// to read all of it for each batch, and a long-lived connection keeps that plan while the table grows.
+const POSTGRES_BY_KEY: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
+
 /// How long a SQLite writer waits for another process's write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,6 +44,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Begins a transaction that will write.
     const BEGIN: &'static str;
+
+    /// Options for a worker, whose every statement finds its rows by their keys. Not for reading whole tables.
+    fn by_key(options: Self::Options) -> Self::Options;
 
     /// Runs a statement that has no parameters and no rows.
     fn execute(
@@ -72,6 +86,10 @@ impl Backend for Postgres {
     type Options = PgConnectOptions;
 
     const BEGIN: &'static str = "BEGIN";
+
+    fn by_key(options: PgConnectOptions) -> PgConnectOptions {
+        options.options(POSTGRES_BY_KEY)
+    }
 
     async fn execute(connection: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(connection).await.map(drop)
@@ -127,6 +145,10 @@ impl Backend for Sqlite {
 
     /// A deferred transaction that reads first and writes later can fail midway; this one waits at the door.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    fn by_key(options: SqliteConnectOptions) -> SqliteConnectOptions {
+        options
+    }
 
     async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(connection).await.map(drop)

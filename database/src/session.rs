@@ -97,7 +97,7 @@ impl<B: Backend> Session<B> {
 
     /// Brings the schema up to date.
     pub async fn migrate(&mut self, migrator: &Migrator) -> Result<(), MigrateError> {
-        let mut connection = self.connect().await.map_err(MigrateError::Execute)?;
+        let mut connection = connect::<B>(&self.options).await.map_err(MigrateError::Execute)?;
         B::migrate(&mut connection, migrator).await?;
         self.connection = Some(connection);
         Ok(())
@@ -142,7 +142,7 @@ impl<B: Backend> Session<B> {
     ) -> sqlx::Result<T::Output> {
         let mut connection = match self.connection.take() {
             Some(open) => open,
-            None => self.connect().await?,
+            None => connect::<B>(&self.options).await?,
         };
         let once = async {
             if frame == Frame::Bare {
@@ -162,11 +162,11 @@ impl<B: Backend> Session<B> {
         }
         result
     }
+}
 
-    async fn connect(&self) -> sqlx::Result<B::Connection> {
-        let opening = B::Connection::connect_with(&self.options);
-        timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
-    }
+async fn connect<B: Backend>(options: &B::Options) -> sqlx::Result<B::Connection> {
+    let opening = B::Connection::connect_with(options);
+    timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Ends a failed transaction; a connection on which even that fails is not given back.

@@ -53,7 +53,7 @@ pub struct Page {
 impl<B: Tables> Store<B> {
     /// A store that connects when it is first used.
     pub fn new(options: B::Options) -> Self {
-        Self { session: Session::new(B::tuned(options)) }
+        Self { session: Session::new(B::by_key(options)) }
     }
 
     /// Runs commands, in order, in one transaction. Answers one outcome each.

@@ -14,15 +14,12 @@ use super::{Page, Range};
 use crate::ledger::{Account, Book, Changes, Deposit, Entry, Named, Refund, Reservation};
 
 /// The ledger's tables on one kind of database. Every method is one step of a transaction that [`super::Store`] runs.
-pub trait Tables: Backend<Connection: Sync> {
+pub trait Tables: Backend {
     /// How many connections may write side by side.
     const WRITERS_MAX: usize;
 
     /// Whether a service that starts brings the schema up to date by itself.
     const MIGRATES_AT_START: bool;
-
-    /// Options with what the ledger's statements need of a connection.
-    fn tuned(options: Self::Options) -> Self::Options;
 
     /// The schema's history.
     fn migrator() -> &'static Migrator;

@@ -25,6 +25,9 @@ use crate::order::{
 /// How many days before today a key is looked for, and so how long it is kept at least.
 pub const KEY_DAYS: i64 = 2;
 
+/// How long `verify` may read.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
 /// A request that wants a key.
 #[derive(Debug, Clone)]
 pub struct NewClaim {

@@ -14,7 +14,7 @@ use proto::{
     Money,
     id::{AccountId, ReserveId},
 };
-use sqlx::{PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+use sqlx::{PgConnection, migrate::Migrator};
 use time::OffsetDateTime;
 
 use super::{
@@ -25,27 +25,12 @@ use super::{
 };
 use crate::ledger::{Account, Book, Changes, Deposit, Entry, Named, Refund, Reservation};
 
-/// Every statement of the ledger finds its rows by their keys, and is planned once for its connection.
-///
-/// Without this the planner goes by statistics, and a young table has none: it takes the table for a few pages, plans
-/// to read all of it for each batch, and a long-lived connection keeps that plan while the table grows.
-const BY_KEY: [(&str, &str); 4] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
-
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
 impl Tables for Postgres {
     const WRITERS_MAX: usize = usize::MAX;
     // Several pods start at once, and who may change the schema is a decision of operations.
     const MIGRATES_AT_START: bool = false;
-
-    fn tuned(options: PgConnectOptions) -> PgConnectOptions {
-        options.options(BY_KEY)
-    }
 
     fn migrator() -> &'static Migrator {
         &MIGRATOR

@@ -13,7 +13,7 @@ use proto::{
     Money,
     id::{AccountId, ReserveId},
 };
-use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
+use sqlx::{SqliteConnection, migrate::Migrator};
 use time::OffsetDateTime;
 
 use super::{
@@ -30,10 +30,6 @@ impl Tables for Sqlite {
     // The file has one writer at a time. A second connection would only wait for the first.
     const WRITERS_MAX: usize = 1;
     const MIGRATES_AT_START: bool = true;
-
-    fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
-        options
-    }
 
     fn migrator() -> &'static Migrator {
         &MIGRATOR

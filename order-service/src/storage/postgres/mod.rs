@@ -12,17 +12,18 @@ mod verify;
 
 use std::collections::HashMap;
 
-use database::{DatabaseUrl, Postgres, Session, StoreError, Transaction};
+use database::{Backend, DatabaseUrl, Postgres, Session, StoreError, Transaction};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use sqlx::{
     PgConnection,
     migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store};
+use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT};
 use crate::order::{
     Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
@@ -35,6 +36,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// One connection to the orders in PostgreSQL.
 pub struct PostgresStore {
     session: Session<Postgres>,
+    /// How to connect for reading whole tables.
+    survey: PgConnectOptions,
     leases: Leases,
     /// What the database's clock said, and when; see [`claim::near_midnight`].
     clock: Option<(Instant, OffsetDateTime)>,
@@ -49,7 +52,8 @@ impl Store for PostgresStore {
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
         let DatabaseUrl::Postgres(address) = url else { return None };
         let options = Postgres::options((**address).clone(), "order-service");
-        Some(Self { session: Session::new(options), leases, clock: None })
+        let session = Session::new(Postgres::by_key(options.clone()));
+        Some(Self { session, survey: options, leases, clock: None })
     }
 
     async fn migrate(&mut self) -> Result<(), MigrateError> {
@@ -167,7 +171,9 @@ impl Store for PostgresStore {
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
-        self.session.transact(&mut verify::Verify).await
+        // A connection of its own: it reads whole tables, for as long as that takes.
+        let survey = Session::<Postgres>::new(self.survey.clone());
+        survey.patient(VERIFY_TIMEOUT).transact(&mut verify::Verify).await
     }
 }
 

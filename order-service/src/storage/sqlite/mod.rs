@@ -19,10 +19,11 @@ use proto::id::{AccountId, IdempotencyKey, ProductId};
 use sqlx::{
     SqliteConnection,
     migrate::{MigrateError, Migrator},
+    sqlite::SqliteConnectOptions,
 };
 use uuid::Uuid;
 
-use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store};
+use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT};
 use crate::order::{
     Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
@@ -35,6 +36,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// One connection to the orders in a SQLite file.
 pub struct SqliteStore {
     session: Session<Sqlite>,
+    /// How to connect for reading whole tables.
+    survey: SqliteConnectOptions,
     leases: Leases,
 }
 
@@ -46,7 +49,8 @@ impl Store for SqliteStore {
 
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
         let DatabaseUrl::Sqlite(path) = url else { return None };
-        Some(Self { session: Session::new(Sqlite::options(path)), leases })
+        let options = Sqlite::options(path);
+        Some(Self { session: Session::new(options.clone()), survey: options, leases })
     }
 
     async fn migrate(&mut self) -> Result<(), MigrateError> {
@@ -146,7 +150,8 @@ impl Store for SqliteStore {
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
-        self.session.transact(&mut verify::Verify).await
+        let survey = Session::<Sqlite>::new(self.survey.clone());
+        survey.patient(VERIFY_TIMEOUT).statement(&mut verify::Verify).await
     }
 }
 

@@ -73,6 +73,8 @@ impl Transaction<Sqlite> for Verify {
     type Output = Vec<Breach>;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Breach>> {
+        // One snapshot, and no lock that a writer would wait for. The connection ends with it.
+        sqlx::raw_sql("BEGIN DEFERRED").execute(&mut *connection).await?;
         let mut breaches = Vec::new();
         for (invariant, query) in CHECKS {
             for row in sqlx::query(*query).fetch_all(&mut *connection).await? {
