@@ -35,6 +35,9 @@ struct Args {
     /// Be the servers (started by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
+    /// Weigh this client's idle connections to that port (started by the benchmark itself).
+    #[arg(long, hide = true, num_args = 2, value_names = ["CLIENT", "PORT"])]
+    weigh: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,7 @@ async fn bench(args: &Args) -> Result<(), Error> {
             report(endpoints, in_flight, &all);
         }
     }
-    memory::report(&servers).await
+    memory::report(&servers)
 }
 
 async fn run(

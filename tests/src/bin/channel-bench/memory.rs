@@ -1,50 +1,65 @@
 //! What an idle connection costs in memory, and that idle time costs nothing more.
 //!
-//! Ours goes first: whoever is second finds memory that the first has given back, and looks cheaper.
+//! Each client is weighed in a process of its own: one that has worked before has memory to spare,
+//! and its connections seem to cost nothing.
 
+use std::process::Command;
 use std::time::Duration;
 
 use client::Channel;
 use serde_json::json;
 use tonic::transport::Endpoint;
 
-use crate::Error;
 use crate::servers::Servers;
+use crate::{Client, Error};
 
 const CONNECTIONS: usize = 250;
 /// Time alone is what is tested here.
 const IDLE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn report(servers: &Servers) -> Result<(), Error> {
-    // Every address of 127.0.0.0/8 reaches the same listener, and each is an endpoint of its own.
-    let port = servers.addresses[0].port();
-    let addresses: Vec<_> =
-        (1..=CONNECTIONS).map(|last| format!("127.0.1.{last}:{port}")).collect();
-
-    let before = resident_bytes()?;
-    let channel = Channel::builder(format!("static:///{}", addresses.join(","))).build()?;
-    channel.until(|stats| stats.ready() == CONNECTIONS).await;
-    let ours = resident_bytes()?.saturating_sub(before);
-    tokio::time::sleep(IDLE).await;
-    let grown = resident_bytes()?.saturating_sub(before + ours);
-    drop(channel);
-
-    let before = resident_bytes()?;
-    let mut channels = Vec::new();
-    for address in &addresses {
-        channels.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
+/// Weighs our channel and tonic's plain one; each prints its line.
+pub(crate) fn report(servers: &Servers) -> Result<(), Error> {
+    let port = servers.addresses[0].port().to_string();
+    for client in [Client::Holdfast, Client::TonicPlain] {
+        let mut weighing = Command::new(std::env::current_exe()?);
+        let status = weighing.args(["--weigh", client.name(), &port]).status()?;
+        if !status.success() {
+            return Err(format!("weighing {} failed", client.name()).into());
+        }
     }
-    let plain = resident_bytes()?.saturating_sub(before);
-    drop(channels);
-    println!(
-        "{}",
-        json!({
-            "idle_connections": CONNECTIONS,
-            "holdfast_bytes_per_connection": ours / CONNECTIONS,
-            "tonic_plain_bytes_per_connection": plain / CONNECTIONS,
-            "holdfast_bytes_grown_while_idle": grown,
-        })
-    );
+    Ok(())
+}
+
+/// Opens connections, waits, and prints what they took.
+pub(crate) async fn weigh(client: &str, port: u16) -> Result<(), Error> {
+    // Every address of 127.0.0.0/8 reaches the same listener, and each is an endpoint of its own.
+    let address = |last| format!("127.0.1.{last}:{port}");
+    let addresses: Vec<String> = (1..=CONNECTIONS).map(address).collect();
+    let before = resident_bytes()?;
+    if client == Client::Holdfast.name() {
+        let channel = Channel::builder(format!("static:///{}", addresses.join(","))).build()?;
+        channel.until(|stats| stats.ready() == CONNECTIONS).await;
+        report_growth(client, before).await
+    } else {
+        let mut channels = Vec::new();
+        for address in &addresses {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+            channels.push(endpoint.connect().await?);
+        }
+        report_growth(client, before).await
+    }
+}
+
+async fn report_growth(client: &str, before: usize) -> Result<(), Error> {
+    let connected = resident_bytes()?;
+    tokio::time::sleep(IDLE).await;
+    let line = json!({
+        "client": client,
+        "idle_connections": CONNECTIONS,
+        "bytes_per_connection": connected.saturating_sub(before) / CONNECTIONS,
+        "bytes_grown_while_idle": resident_bytes()?.saturating_sub(connected),
+    });
+    println!("{line}");
     Ok(())
 }
 
