@@ -3,18 +3,18 @@
 //! clap only collects text; [`ServeArgs::validate`] and [`LogArgs::validate`] judge all of it at
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+mod judge;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 
+use judge::{DAY, Judge, TICK};
+
+use crate::ServeConfig;
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
-use crate::{ServeConfig, TlsFiles};
 
 /// The serving flags as typed. Flatten it into a service's own arguments.
 #[derive(Args, Clone, Debug)]
@@ -95,7 +95,6 @@ impl ServeArgs {
     /// `problems`, and a service with problems must not start.
     #[must_use]
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let mut judge = Judge { problems };
         let tls = judge.tls(
             self.tls_certificate,
@@ -171,9 +170,6 @@ impl ServeArgs {
     }
 }
 
-/// The shortest time that timers of this crate can tell from none.
-const TICK: Duration = Duration::from_millis(1);
-
 /// The logging flags as typed, apart from [`ServeArgs`] because subcommands that do not serve
 /// log too.
 #[derive(Args, Clone, Debug)]
@@ -194,77 +190,6 @@ impl LogArgs {
         let format = problems.parse("--log-format", &self.log_format, str::parse::<LogFormat>);
         let filter = problems.parse("--log", &self.log, LogConfig::parse_filter);
         LogConfig { filter: filter.unwrap_or_default(), format: format.unwrap_or_default() }
-    }
-}
-
-/// Parses, bounds, and notes problems; the value returned after a problem is never used.
-struct Judge<'problems> {
-    problems: &'problems mut Problems,
-}
-
-impl Judge<'_> {
-    fn address(&mut self, flag: &str, raw: Option<&str>, default: SocketAddr) -> SocketAddr {
-        let Some(raw) = raw else { return default };
-        let parse = |raw: &str| {
-            raw.parse().map_err(|_| "is not an address with port, such as 0.0.0.0:50051 or [::]:0")
-        };
-        self.problems.parse(flag, raw, parse).unwrap_or(default)
-    }
-
-    fn tls(
-        &mut self,
-        certificate: Option<PathBuf>,
-        key: Option<PathBuf>,
-        client_ca: Option<PathBuf>,
-        reload_interval: &str,
-    ) -> Option<TlsFiles> {
-        let range = TICK..=Duration::from_secs(24 * 60 * 60);
-        let reload_interval = self.time("--tls-reload-interval", reload_interval, range);
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some(TlsFiles { certificate, key, client_ca, reload_interval })
-            }
-            (None, None) => {
-                if client_ca.is_some() {
-                    self.problems.add("--tls-client-ca", "needs --tls-certificate and --tls-key");
-                }
-                None
-            }
-            (Some(_), None) => {
-                self.problems.add("--tls-key", "is missing: --tls-certificate needs it");
-                None
-            }
-            (None, Some(_)) => {
-                self.problems.add("--tls-certificate", "is missing: --tls-key needs it");
-                None
-            }
-        }
-    }
-
-    fn time(&mut self, flag: &str, raw: &str, range: RangeInclusive<Duration>) -> Duration {
-        let parse = |raw: &str| {
-            let time = humantime::parse_duration(raw)
-                .map_err(|why| format!("is not a time such as 500ms or 1m 30s: {why}"))?;
-            if range.contains(&time) {
-                return Ok(time);
-            }
-            let [least, most] =
-                [range.start(), range.end()].map(|end| humantime::format_duration(*end));
-            Err(format!("is not between {least} and {most}"))
-        };
-        self.problems.parse(flag, raw, parse).unwrap_or_default()
-    }
-
-    fn number<N>(&mut self, flag: &str, raw: &str, range: RangeInclusive<N>) -> N
-    where
-        N: Default + Display + FromStr + PartialOrd,
-    {
-        let parse = |raw: &str| {
-            raw.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-                format!("is not a number between {} and {}", range.start(), range.end())
-            })
-        };
-        self.problems.parse(flag, raw, parse).unwrap_or_default()
     }
 }
 

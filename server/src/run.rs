@@ -11,20 +11,21 @@
 //! kills every call in flight there. A second signal goes to step 5 at once. Nothing a client
 //! does or leaves undone makes the exit later than lame duck + drain timeout + [`CUT`].
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::accept::Acceptor;
 use crate::connection::Connections;
-use crate::health::Readiness;
+use crate::health::{Health, Readiness};
 use crate::phase::Phase;
 use crate::tls::{Contents, Tls};
-use crate::{Bound, Signals, admin};
+use crate::{Bound, ServeConfig, Signals, admin};
 
 /// The time in which cut-off connections are expected to be gone.
 const CUT: Duration = Duration::from_secs(1);
@@ -78,33 +79,11 @@ impl Bound {
         };
         let (signalled, answered_before) = (Instant::now(), calls.totals.answered());
         tracing::info!(signal, connections = acceptor.open(), "leaving: lame duck");
-        health.leave(Readiness::LameDuck);
-        phase
-            .send_replace(Phase::LameDuck { from: signalled, until: signalled + config.lame_duck });
-        let lame = async {
-            tokio::select! {
-                never = &mut accepting => match never {},
-                () = sleep(config.lame_duck) => {}
-            }
-        };
-        let mut forced = or_signal(lame, &mut signals).await;
-
+        let mut drain = Drain { config, phase, health, acceptor: &acceptor, signals };
+        let hurried = drain.lame_duck(&mut accepting, signalled).await;
         drop(accepting);
-        health.leave(Readiness::Closing);
-        if !forced {
-            tracing::info!(connections = acceptor.open(), "listener closed: calls may finish");
-            phase.send_replace(Phase::Closing);
-            let drained = timeout(config.drain_timeout, acceptor.wait_all_gone());
-            let mut is_late = false;
-            let finish = async { is_late = drained.await.is_err() };
-            forced = or_signal(finish, &mut signals).await || is_late;
-        }
-        if forced {
-            phase.send_replace(Phase::Forced);
-            if timeout(CUT, acceptor.wait_all_gone()).await.is_err() {
-                tracing::error!(connections = acceptor.open(), "connections left behind");
-            }
-        }
+        let forced = drain.close(hurried).await;
+
         let calls_answered = calls.totals.answered();
         let summary = Summary {
             calls_answered,
@@ -116,6 +95,61 @@ impl Bound {
         };
         tracing::info!(?summary, "left");
         summary
+    }
+}
+
+/// The steps after the signal.
+struct Drain<'server> {
+    config: ServeConfig,
+    phase: watch::Sender<Phase>,
+    health: Arc<Health>,
+    acceptor: &'server Acceptor,
+    signals: Signals,
+}
+
+impl Drain<'_> {
+    /// Says NOT_SERVING and goes on serving. True when a second signal ended it.
+    async fn lame_duck(
+        &mut self,
+        accepting: &mut (impl Future<Output = Infallible> + Unpin),
+        from: Instant,
+    ) -> bool {
+        self.health.leave(Readiness::LameDuck);
+        let until = from + self.config.lame_duck;
+        self.phase.send_replace(Phase::LameDuck { from, until });
+        let serving = async {
+            tokio::select! {
+                never = accepting => match never {},
+                () = sleep_until(until) => {}
+            }
+        };
+        or_signal(serving, &mut self.signals).await
+    }
+
+    /// With the listener closed, lets calls finish unless hurried, and cuts off what is left.
+    /// True when it came to that.
+    async fn close(mut self, hurried: bool) -> bool {
+        self.health.leave(Readiness::Closing);
+        let forced = hurried || !self.finish().await;
+        if forced {
+            self.phase.send_replace(Phase::Forced);
+            if timeout(CUT, self.acceptor.wait_all_gone()).await.is_err() {
+                tracing::error!(connections = self.acceptor.open(), "connections left behind");
+            }
+        }
+        forced
+    }
+
+    /// True when all connections left within the bound.
+    async fn finish(&mut self) -> bool {
+        tracing::info!(connections = self.acceptor.open(), "listener closed: calls may finish");
+        self.phase.send_replace(Phase::Closing);
+        let mut finished = false;
+        let all_gone = async {
+            let gone = timeout(self.config.drain_timeout, self.acceptor.wait_all_gone());
+            finished = gone.await.is_ok();
+        };
+        !or_signal(all_gone, &mut self.signals).await && finished
     }
 }
 
