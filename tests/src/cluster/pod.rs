@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -134,12 +135,20 @@ impl Pod {
     /// # Errors
     /// When it does not come in time, or the exit code says that calls were cut off.
     pub fn wait_gone(&mut self) -> Result<(), HarnessError> {
-        let status = self.process.wait(PATIENCE)?;
+        let status = self.wait_exit()?;
         if status.success() {
             return Ok(());
         }
         let output = format!("{status}\n{}", self.process.log_tail());
         Err(HarnessError::Failed { what: format!("{}: leaving", self.name), output })
+    }
+
+    /// Waits for the end, and answers how it ended.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub fn wait_exit(&mut self) -> Result<ExitStatus, HarnessError> {
+        self.process.wait(PATIENCE)
     }
 
     /// SIGKILL: gone between two instructions.

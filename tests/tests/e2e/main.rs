@@ -11,6 +11,8 @@ mod crowd;
 #[cfg(test)]
 mod database_away;
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod restarts;
