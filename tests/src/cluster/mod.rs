@@ -79,15 +79,19 @@ impl Cluster {
             let setup = PodSetup { service, number, flags, databases, account_target: target };
             Pod::start(setup, &binaries, directory.path())
         };
-        let account: Vec<Pod> = (1..=plan.account_pods)
+        let mut account: Vec<Pod> = (1..=plan.account_pods)
             .map(|number| make(Service::Account, number, &plan.account_flags, &databases, ""))
             .collect::<Result<_, _>>()?;
+        // An order pod that finds nobody listening backs off for a second before it tries again.
+        for pod in &mut account {
+            pod.wait_ready().await?;
+        }
         let target = target_of(&account);
         let order: Vec<Pod> = (1..=plan.order_pods)
             .map(|number| make(Service::Order, number, &plan.order_flags, &databases, &target))
             .collect::<Result<_, _>>()?;
         let mut cluster = Self { account, order, databases, binaries, directory };
-        for pod in cluster.account.iter_mut().chain(&mut cluster.order) {
+        for pod in &mut cluster.order {
             pod.wait_ready().await?;
         }
         Ok(cluster)
