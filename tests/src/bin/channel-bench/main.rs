@@ -66,8 +66,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime needs only threads");
-    let result = runtime
-        .block_on(async { if args.serve { servers::serve().await } else { bench(&args).await } });
+    let result = runtime.block_on(async {
+        match &args.weigh[..] {
+            [client, port] => memory::weigh(client, port.parse()?).await,
+            _ if args.serve => servers::serve().await,
+            _ => bench(&args).await,
+        }
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
