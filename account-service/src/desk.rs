@@ -173,12 +173,16 @@ impl<B: Tables> Work for Writer<B> {
 
 impl<B: Tables> Writer<B> {
     async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Trouble> {
-        let mut result = self.0.apply(commands).await;
-        if let Err(StoreError::OutcomeUnknown(error)) = &result {
-            tracing::warn!(%error, commands = commands.len(), "a commit broke: asking again");
-            result = self.0.apply(commands).await;
-        }
-        result.map_err(|error| Trouble::met(&error, "commands"))
+        let first = self.0.apply(commands).await;
+        let Err(StoreError::OutcomeUnknown(error)) = &first else {
+            return first.map_err(|error| Trouble::met(&error, "commands"));
+        };
+        tracing::warn!(%error, commands = commands.len(), "a commit broke: asking again");
+        // Whatever else goes wrong now, what became of the first run stays unknown.
+        self.0.apply(commands).await.map_err(|error| {
+            Trouble::met(&error, "commands");
+            Trouble::OutcomeUnknown
+        })
     }
 }
 

@@ -11,9 +11,11 @@ use sqlx::{
 
 use crate::{Fault, error};
 
-/// PostgreSQL ends a statement that runs longer, and a transaction that sits idle longer, so that a stuck worker
-/// holds no lock for ever.
-const POSTGRES_LIMITS: [(&str, &str); 3] = [
+/// What every connection relies on, whatever the server's or the role's defaults are: acknowledged means flushed, each
+/// statement sees what was committed before it, and a stuck worker holds no lock for ever.
+const POSTGRES_SETTINGS: [(&str, &str); 5] = [
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
@@ -76,7 +78,7 @@ impl Postgres {
     /// How to connect to the server at an address, with the limits above. The application name is shown in
     /// `pg_stat_activity`.
     pub fn options(address: PgConnectOptions, application: &str) -> PgConnectOptions {
-        address.options(POSTGRES_LIMITS).application_name(application).disable_statement_logging()
+        address.options(POSTGRES_SETTINGS).application_name(application).disable_statement_logging()
     }
 }
 
@@ -114,6 +116,8 @@ impl Backend for Postgres {
             "57014" | "55P03" | "42P01" | "42703" => Fault::Busy,
             // a standby after a fail-over; a plan made for another schema
             "25006" | "0A000" => Fault::Gone,
+            // the server ended a transaction that had sat idle: this process had been stopped
+            "25P03" | "25P04" => Fault::Gone,
             // connection errors, operator intervention
             code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("28") => {
                 Fault::Gone

@@ -50,15 +50,21 @@ pub struct Session<B: Backend> {
 /// How far an attempt came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Nothing that could take effect was sent.
     Before,
-    Commit,
+    /// What takes effect was sent: a COMMIT, or a statement that commits by itself.
+    Sent,
 }
 
-/// Whether an attempt is wrapped in a transaction.
+/// What is around the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frame {
+    /// BEGIN and COMMIT.
     Transaction,
-    Bare,
+    /// Nothing: it commits by itself.
+    Statement,
+    /// Nothing: it writes nothing.
+    Read,
 }
 
 impl<B: Backend> Session<B> {
@@ -84,15 +90,20 @@ impl<B: Backend> Session<B> {
         self.attempts(work, Frame::Transaction).await
     }
 
-    /// Runs work that needs no transaction around it: reads, or one statement that commits by itself.
+    /// Runs one statement that commits by itself.
     ///
-    /// The statement must be safe to run twice: it is run again after a connection broke, when nobody knows whether
-    /// the first time took effect.
+    /// It must be safe to run twice: it is run again after a connection broke, when nobody knows whether the first
+    /// time took effect. If no later run says so either, the error is [`StoreError::OutcomeUnknown`].
     pub async fn statement<T: Transaction<B>>(
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Bare).await
+        self.attempts(work, Frame::Statement).await
+    }
+
+    /// Runs work that writes nothing.
+    pub async fn read<T: Transaction<B>>(&mut self, work: &mut T) -> Result<T::Output, StoreError> {
+        self.attempts(work, Frame::Read).await
     }
 
     /// Brings the schema up to date.
@@ -109,6 +120,7 @@ impl<B: Backend> Session<B> {
         frame: Frame,
     ) -> Result<T::Output, StoreError> {
         let mut pause = FIRST_PAUSE;
+        let mut unknown = false;
         for attempt in 1.. {
             let mut stage = Stage::Before;
             let error = match self.attempt(work, frame, &mut stage).await {
@@ -116,14 +128,19 @@ impl<B: Backend> Session<B> {
                 Err(error) => error,
             };
             let fault = B::classify(&error);
-            let again = match (fault, stage) {
-                (Fault::Gone, Stage::Commit) => return Err(StoreError::OutcomeUnknown(error)),
-                (Fault::Defect, _) => return Err(StoreError::Failed(error)),
-                (Fault::Busy, _) => false,
-                (Fault::Gone | Fault::Conflict, _) => attempt < ATTEMPTS,
+            unknown |= (fault, stage) == (Fault::Gone, Stage::Sent);
+            let again = match fault {
+                Fault::Gone if stage == Stage::Sent && frame == Frame::Transaction => false,
+                Fault::Gone | Fault::Conflict => attempt < ATTEMPTS,
+                Fault::Busy | Fault::Defect => false,
             };
-            if !again {
-                return Err(StoreError::Unavailable(error));
+            match fault {
+                _ if again => {}
+                _ if unknown => return Err(StoreError::OutcomeUnknown(error)),
+                Fault::Defect => return Err(StoreError::Failed(error)),
+                Fault::Gone | Fault::Conflict | Fault::Busy => {
+                    return Err(StoreError::Unavailable(error));
+                }
             }
             metrics::counter!("database_retries_total", "work" => T::NAME).increment(1);
             tracing::debug!(work = T::NAME, attempt, %error, "database work is run again");
@@ -145,12 +162,15 @@ impl<B: Backend> Session<B> {
             None => connect::<B>(&self.options).await?,
         };
         let once = async {
-            if frame == Frame::Bare {
+            if frame != Frame::Transaction {
+                if frame == Frame::Statement {
+                    *stage = Stage::Sent;
+                }
                 return work.run(&mut connection).await;
             }
             B::execute(&mut connection, B::BEGIN).await?;
             let output = work.run(&mut connection).await?;
-            *stage = Stage::Commit;
+            *stage = Stage::Sent;
             B::execute(&mut connection, "COMMIT").await?;
             Ok(output)
         };
@@ -174,7 +194,7 @@ async fn roll_back<B: Backend>(
     mut connection: B::Connection,
     frame: Frame,
 ) -> Option<B::Connection> {
-    if frame == Frame::Bare {
+    if frame != Frame::Transaction {
         return Some(connection);
     }
     let ending = B::execute(&mut connection, "ROLLBACK");

@@ -90,7 +90,7 @@ async fn a_conflict_is_rolled_back_and_run_again() {
     let mut script = Script::of(&[CONFLICT, CONFLICT, FINE]);
     session.transact(&mut script).await.unwrap();
     assert_eq!(script.attempts, 3);
-    assert_eq!(session.statement(&mut Count).await.unwrap(), 2);
+    assert_eq!(session.read(&mut Count).await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_conflict_that_stays_is_given_up_after_a_bounded_number_of_attempts() 
     let error = session.transact(&mut script).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert_eq!(script.attempts, 4);
-    assert_eq!(session.statement(&mut Count).await.unwrap(), 0);
+    assert_eq!(session.read(&mut Count).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_defect_is_not_run_again_and_writes_nothing() {
     let error = session.transact(&mut script).await.unwrap_err();
     assert!(matches!(error, StoreError::Failed(_)), "{error:?}");
     assert_eq!(script.attempts, 1);
-    assert_eq!(session.statement(&mut Count).await.unwrap(), 0);
+    assert_eq!(session.read(&mut Count).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn work_that_panics_leaves_no_open_transaction_behind() {
     assert!(panicked.await.unwrap_err().is_panic());
     let mut other = session(&directory.path().join("t.db"));
     other.transact(&mut Script::of(&[FINE])).await.unwrap();
-    assert_eq!(other.statement(&mut Count).await.unwrap(), 2);
+    assert_eq!(other.read(&mut Count).await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn work_that_hangs_is_ended_and_its_connection_thrown_away() {
     let mut script = Script::of(&["hang", FINE]);
     session.transact(&mut script).await.unwrap();
     assert_eq!(script.attempts, 2);
-    assert_eq!(session.statement(&mut Count).await.unwrap(), 2);
+    assert_eq!(session.read(&mut Count).await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -141,9 +141,19 @@ async fn a_database_that_cannot_be_opened_is_unavailable_and_found_again_later()
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("later");
     let mut session = session(&folder.join("t.db"));
-    let error = session.statement(&mut Count).await.unwrap_err();
+    let error = session.read(&mut Count).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     std::fs::create_dir(&folder).unwrap();
     session.transact(&mut Create).await.unwrap();
-    assert_eq!(session.statement(&mut Count).await.unwrap(), 0);
+    assert_eq!(session.read(&mut Count).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_statement_whose_connection_broke_may_have_taken_effect_and_a_read_may_not() {
+    let (_directory, session) = fresh().await;
+    let mut session = session.patient(Duration::from_millis(50));
+    let error = session.statement(&mut Script::of(&["hang"])).await.unwrap_err();
+    assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error:?}");
+    let error = session.read(&mut Script::of(&["hang"])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
 }

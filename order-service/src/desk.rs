@@ -33,6 +33,9 @@ use crate::{
 /// longer.
 const BOUNDS: Bounds = Bounds { queue: 4096, batch: 256 };
 
+/// Pages read together: each may be large, and other questions wait for the same connection.
+const PAGES: Bounds = Bounds { queue: 1024, batch: 8 };
+
 /// Takes jobs to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
@@ -96,7 +99,9 @@ pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
         adjustments: all.start("adjust", writers, |store, batch| store.adjust_stock(batch).boxed()),
         keys: all.start("key", readers, |store, batch| store.keys(batch).boxed()),
         orders: all.start("order", readers, |store, batch| store.orders(batch).boxed()),
-        order_pages: all.start("orders", readers, |store, batch| store.list_orders(batch).boxed()),
+        order_pages: all.start_within(PAGES, "orders", readers, |store, batch| {
+            store.list_orders(batch).boxed()
+        }),
         products: all.start("product", readers, |store, batch| store.products(batch).boxed()),
         product_pages: all
             .start("products", readers, |store, batch| store.list_products(batch).boxed()),
@@ -210,8 +215,18 @@ impl DeskWorkers {
         stores: &[Arc<Mutex<S>>],
         run: Run<S, J, A>,
     ) -> Jobs<J, A> {
+        self.start_within(BOUNDS, kind, stores, run)
+    }
+
+    fn start_within<S: Store, J: Send + Sync + 'static, A: Send + 'static>(
+        &mut self,
+        bounds: Bounds,
+        kind: &'static str,
+        stores: &[Arc<Mutex<S>>],
+        run: Run<S, J, A>,
+    ) -> Jobs<J, A> {
         let lane = |store: &Arc<Mutex<S>>| Turns { kind, store: Arc::clone(store), run };
-        let (jobs, workers) = lane::start(kind, stores.iter().map(lane).collect(), BOUNDS);
+        let (jobs, workers) = lane::start(kind, stores.iter().map(lane).collect(), bounds);
         self.0.push(workers);
         jobs
     }
@@ -290,7 +305,7 @@ impl From<Refused> for Trouble {
         match refused {
             Refused::Full => Self::Full,
             Refused::Stopping => Self::Unavailable,
-            Refused::Lost => Self::Failed,
+            Refused::Lost => Self::OutcomeUnknown,
         }
     }
 }

@@ -10,7 +10,6 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -19,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{order::Notice, placement::Placement, storage::Store};
 
-/// Overdue keys taken up in one round, and at once.
+/// Overdue keys taken up in one round.
 const KEYS: usize = 256;
-const KEYS_AT_ONCE: usize = 32;
 
 /// Due outbox rows leased in one round.
 const NOTICES: usize = 1024;
@@ -57,12 +55,7 @@ pub async fn keep<S: Store>(
             () = stop.cancelled() => return,
             _ = partitions.tick() => keep_keys(&mut store).await,
             _ = due.tick() => lease_notices(&mut store, &notices).await,
-            _ = keys.tick() => {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = complete(&mut store, &placement) => {}
-                }
-            }
+            _ = keys.tick() => complete(&mut store, &placement).await,
         }
     }
 }
@@ -73,15 +66,17 @@ async fn complete<S: Store>(store: &mut S, placement: &Placement) {
         Ok(overdue) if overdue.is_empty() => {}
         Ok(overdue) => {
             tracing::info!(keys = overdue.len(), "taking up keys that were left behind");
-            let resume = |overdue| placement.resume(overdue);
-            stream::iter(overdue).for_each_concurrent(KEYS_AT_ONCE, resume).await;
+            overdue.into_iter().for_each(|overdue| placement.resume(overdue));
         }
         Err(error) => failed("overdue keys were not read", &error),
     }
 }
 
-/// Passes due rows on. What does not fit falls due again.
+/// Passes due rows on. What does not fit falls due again; while many wait here already, none are leased.
 async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) {
+    if notices.capacity() < notices.max_capacity() - NOTICES {
+        return;
+    }
     match store.lease_notices(NOTICES.min(notices.capacity())).await {
         Ok(due) => due.into_iter().for_each(|notice| drop(notices.try_send(notice))),
         Err(error) => failed("due notices were not leased", &error),

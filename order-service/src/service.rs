@@ -26,8 +26,8 @@ use crate::{
 /// After the last call ended: how long flights whose callers left may go on.
 const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// And how long notices under way may.
-const NOTICES_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long each background task may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An order service whose ports are taken. Production and tests run the same one.
 pub struct Service {
@@ -36,7 +36,8 @@ pub struct Service {
     workers: DeskWorkers,
     housekeeping: JoinHandle<()>,
     settling: JoinHandle<()>,
-    stop: CancellationToken,
+    stop_housekeeping: CancellationToken,
+    stop_settling: CancellationToken,
 }
 
 /// Why a service could not be started.
@@ -61,7 +62,8 @@ impl Service {
         writers_max: usize,
         config: Config,
     ) -> Result<Self, StartError> {
-        let stop = CancellationToken::new();
+        let (stop_housekeeping, stop_settling) =
+            <(CancellationToken, CancellationToken)>::default();
         let Shares { writers, readers } = Shares::of(config.connections, writers_max);
         let stores = |count| (0..count).map(|_| open()).collect();
         let (desk, workers) = desk::open(stores(writers), stores(readers));
@@ -88,11 +90,25 @@ impl Service {
             .readiness("database", move || is_ready(asked.clone()))
             .bind()
             .await?;
-        let settle = settler::settle(told, accounts, desk, stop.clone());
-        let keep =
-            housekeeping::keep(open(), placement.clone(), notices, config.rounds, stop.clone());
+        let settle = settler::settle(told, accounts, desk, stop_settling.clone());
+        let rounds = config.rounds;
+        let keep = housekeeping::keep(
+            open(),
+            placement.clone(),
+            notices,
+            rounds,
+            stop_housekeeping.clone(),
+        );
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
-        Ok(Self { bound, placement, workers, housekeeping, settling, stop })
+        Ok(Self {
+            bound,
+            placement,
+            workers,
+            housekeeping,
+            settling,
+            stop_housekeeping,
+            stop_settling,
+        })
     }
 
     /// Where gRPC is served.
@@ -105,24 +121,30 @@ impl Service {
         self.bound.admin_addr()
     }
 
-    /// Serves until the first signal and drains: calls, then flights whose callers left, then notices, then the
-    /// workers. What does not finish in its bound is left to another process, by lease.
+    /// Serves until the first signal and drains: calls, then housekeeping, which starts no more flights, then flights
+    /// whose callers left, then notices, then the workers. What does not finish in its bound is left to another process,
+    /// by lease.
     pub async fn run(self, signals: Signals) -> Summary {
         let summary = self.bound.run(signals).await;
+        self.stop_housekeeping.cancel();
+        ended("housekeeping", self.housekeeping).await;
         let left = self.placement.finish(Instant::now() + FLIGHTS_TIMEOUT).await;
         if left > 0 {
             tracing::warn!(flights = left, "left orders undecided: their keys will be taken over");
         }
-        self.stop.cancel();
-        for task in [self.housekeeping, self.settling] {
-            match tokio::time::timeout(NOTICES_TIMEOUT, task).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a background task had panicked"),
-                Err(_) => tracing::warn!("left notices untold: they will fall due"),
-            }
-        }
-        self.workers.stop().await;
+        self.stop_settling.cancel();
+        ended("settler", self.settling).await;
+        ended("workers", tokio::spawn(self.workers.stop())).await;
         summary
+    }
+}
+
+/// Waits for a task that was told to stop, so long and no longer.
+async fn ended(what: &'static str, task: JoinHandle<()>) {
+    match tokio::time::timeout(STOP_TIMEOUT, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(what, %error, "a background task had panicked"),
+        Err(_) => tracing::warn!(what, "did not end in time; what it left is finished by lease"),
     }
 }
 

@@ -34,7 +34,7 @@ const TIME_MAX: Duration = Duration::from_secs(60 * 60);
 /// When the database cannot be read to the end.
 pub async fn audit<B: Tables>(options: B::Options) -> Result<Report, StoreError> {
     let mut session = Session::<B>::new(options).patient(TIME_MAX);
-    session.statement(&mut Audit).await
+    session.read(&mut Audit).await
 }
 
 struct Audit;

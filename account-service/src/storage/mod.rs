@@ -72,7 +72,7 @@ impl<B: Tables> Store<B> {
         &mut self,
         ids: &BTreeSet<AccountId>,
     ) -> Result<BTreeMap<AccountId, Account>, StoreError> {
-        self.session.statement(&mut work::Accounts { ids }).await
+        self.session.read(&mut work::Accounts { ids }).await
     }
 
     /// Reads reservations, those that exist, as they stand: a hold that is due counts as expired.
@@ -80,12 +80,12 @@ impl<B: Tables> Store<B> {
         &mut self,
         keys: &BTreeSet<(AccountId, ReserveId)>,
     ) -> Result<BTreeMap<(AccountId, ReserveId), Reservation>, StoreError> {
-        self.session.statement(&mut work::Reservations { keys }).await
+        self.session.read(&mut work::Reservations { keys }).await
     }
 
     /// Reads pages of statements, one answer a page. `None`: there is no such account.
     pub async fn entries(&mut self, pages: &[Page]) -> Result<Vec<Option<Vec<Entry>>>, StoreError> {
-        self.session.statement(&mut work::Entries { pages }).await
+        self.session.read(&mut work::Entries { pages }).await
     }
 
     /// Brings the schema up to date. Running it again changes nothing.
@@ -96,6 +96,6 @@ impl<B: Tables> Store<B> {
     /// Whether the database answers and its schema is at least as new as this build's.
     pub async fn is_migrated(&mut self) -> Result<bool, StoreError> {
         let wanted = B::migrator().iter().map(|migration| migration.version).max();
-        Ok(self.session.statement(&mut work::SchemaVersion).await? >= wanted)
+        Ok(self.session.read(&mut work::SchemaVersion).await? >= wanted)
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Action, Notice, Order,
     key::{Claim, Decided, GAVE_UP, Outcome},
+    request::Request,
 };
 
 /// What the account service said.
@@ -76,6 +77,19 @@ impl Settlement {
     }
 }
 
+/// Which of the decisions say no to a request whose key may have made an order before. Before they are written,
+/// earlier orders of these keys must be looked for and all be decided again: a key that made an order never fails.
+pub fn doubtful<'a>(
+    settlements: impl IntoIterator<Item = &'a Settlement>,
+    decisions: &[Decision],
+) -> Vec<&'a Request> {
+    let failed = |(settlement, decision): (&'a Settlement, &Decision)| match decision {
+        Decision::Failed(_) => Some(&*settlement.claim.request),
+        Decision::Placed(_) | Decision::Restored(_) => None,
+    };
+    settlements.into_iter().zip(decisions).filter_map(failed).collect()
+}
+
 /// Decides settlements, one after the other, whose fences held. Takes what they sell out of `stock`.
 ///
 /// All products of the baskets must be in `stock`; one that is not counts as sold out.
@@ -131,6 +145,10 @@ fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
         (Decision::Placed(_), _) => Action::Capture,
         // A refused reservation holds nothing.
         (_, Verdict::Declined { .. }) => return None,
+        // The order that lives is this claim's own: its money is not to be given back.
+        (Decision::Restored(order), _) if order.order_id == settlement.claim.order_id => {
+            return None;
+        }
         (Decision::Failed(_) | Decision::Restored(_), _) => Action::Release,
     };
     let Claim { request, order_id, amount, .. } = &settlement.claim;
@@ -145,7 +163,7 @@ mod tests {
     use proto::Money;
 
     use super::*;
-    use crate::order::request::{Basket, Line, Request};
+    use crate::order::request::{Basket, Line};
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -200,7 +218,8 @@ mod tests {
     #[test]
     fn bug_10_a_key_dropped_while_its_order_lives_makes_no_second_order() {
         let again = settlement("k", &[(1, 1)], Verdict::Reserved);
-        let first = again.claim.order(Uuid::from_u128(1), NOW);
+        let first =
+            Order { order_id: Uuid::from_u128(6), ..again.claim.order(Uuid::from_u128(1), NOW) };
         let request = &again.claim.request;
         let earlier = Earlier::from([((request.account, request.key.clone()), first.clone())]);
         let mut stock = Stock::from([(product(1), 1)]);

@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// Times a flight tries to find out whose a key is; each further one means that somebody else just moved it.
-const LOCATE_ROUNDS: u32 = 4;
+const LOCATE_ROUNDS: u32 = 5;
+const LOCATE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Times a flight tries to settle, with a pause between them that doubles: in all about three seconds.
 const SETTLE_ROUNDS: u32 = 6;
@@ -74,17 +75,23 @@ impl Flight {
     /// Flies for a request.
     pub(super) async fn place(self, request: Arc<Request>) -> Landing {
         let claim = NewClaim { request, order_id: (self.parts.new_id)() };
+        let mut perhaps_claimed = false;
+        let mut pause = LOCATE_PAUSE;
         for _ in 0..LOCATE_ROUNDS {
-            match self.locate(&claim).await {
+            match self.locate(&claim, &mut perhaps_claimed).await {
                 Ok(Located::Ours(claim)) => return self.work(claim).await,
                 Ok(Located::Landed(landing)) => return landing,
                 Ok(Located::Moved) => {}
-                // Perhaps claimed: the next round reads its own row.
-                Err(Trouble::OutcomeUnknown) => {}
-                Err(trouble) => return Landing::Trouble(trouble),
+                // The next round reads its own row, if there is one.
+                Err(Trouble::OutcomeUnknown) => perhaps_claimed = true,
+                Err(Trouble::Unavailable | Trouble::Full) if perhaps_claimed => {}
+                Err(trouble) if !perhaps_claimed => return Landing::Trouble(trouble),
+                Err(_) => return Landing::Unknown,
             }
+            sleep(pause).await;
+            pause *= 2;
         }
-        Landing::Running
+        Landing::Unknown
     }
 
     /// Flies for a key that somebody left behind.
@@ -97,10 +104,19 @@ impl Flight {
         }
     }
 
-    async fn locate(&self, claim: &NewClaim) -> Result<Located, Trouble> {
+    /// Notes in `perhaps_claimed` when, from now on, nobody may be told that nothing was done.
+    async fn locate(
+        &self,
+        claim: &NewClaim,
+        perhaps_claimed: &mut bool,
+    ) -> Result<Located, Trouble> {
         let unpriced = match self.parts.desk.claim(claim.clone()).await? {
             Claimed::Mine(claim) => return Ok(Located::Ours(claim)),
-            Claimed::Taken => None,
+            // By somebody else, or by an earlier round whose answer was lost.
+            Claimed::Taken => {
+                *perhaps_claimed = true;
+                None
+            }
             Claimed::Unpriced(unpriced) => Some(unpriced),
         };
         let request = &claim.request;
@@ -151,7 +167,10 @@ impl Flight {
         for _ in 0..SETTLE_ROUNDS {
             match self.parts.desk.settle(settlement.clone()).await {
                 Ok(settled) => return self.settled(settlement, settled).await,
-                Err(Trouble::Failed) => return Landing::Trouble(Trouble::Failed),
+                Err(Trouble::Failed) => {
+                    self.hand_back(settlement.claim).await;
+                    return Landing::Trouble(Trouble::Failed);
+                }
                 Err(Trouble::OutcomeUnknown) => {
                     metrics::counter!("order_commit_unknown_total").increment(1);
                     if let Some(landing) = self.read_back(&settlement).await {

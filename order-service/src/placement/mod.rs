@@ -39,7 +39,7 @@ const LOOK_FIRST: Duration = Duration::from_millis(5);
 const LOOK_SELDOM: Duration = Duration::from_millis(250);
 
 /// What must be left of the caller's deadline for an answer to reach it.
-const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// What a duplicate gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,8 +145,12 @@ impl Placement {
         loop {
             let mut seat = self.board(&request)?;
             let first = seat.is_pilot();
-            if !first && on_duplicate == OnDuplicate::Reject && seat.is_working().await {
-                return Err(duplicate("E301", PlaceError::InProgress));
+            if !first && on_duplicate == OnDuplicate::Reject {
+                // Until it is known whose the key is, the answer may still be E302.
+                let known = timeout_at(answer_by, seat.is_working()).await;
+                if known.unwrap_or(true) {
+                    return Err(duplicate("E301", PlaceError::InProgress));
+                }
             }
             let waited = timeout_at(answer_by, seat.landed()).await;
             match (waited.as_deref(), first) {
@@ -163,13 +167,12 @@ impl Placement {
         }
     }
 
-    /// Drives a key on whose worker is gone. Returns at once when this process works on it already.
-    pub async fn resume(&self, overdue: Overdue) {
+    /// Drives a key on whose worker is gone, without waiting for it. Does nothing when this process works on it already,
+    /// or has no room for one more flight: the key stays overdue.
+    pub fn resume(&self, overdue: Overdue) {
         let request = Arc::clone(&overdue.row.claim.request);
-        let Ok(mut seat) = self.seat(&request, |flight| flight.resume(overdue)) else { return };
-        if seat.is_pilot() {
-            seat.landed().await;
-        }
+        let flies = self.seat(&request, |flight| flight.resume(overdue)).is_ok();
+        tracing::debug!(flies, "a key that was left behind");
     }
 
     /// Waits until no flight is under way, at most until `until`. Answers how many are left.

@@ -5,13 +5,15 @@ use order_service::order::{
     decision::Verdict,
     key::{Decided, KeyState, Outcome},
 };
+use order_service::storage::Claimed;
 use proto::id::ProductId;
 use tokio::task::JoinSet;
 
 use crate::{
     on_both,
     support::{
-        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, product, settle, settlement,
+        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, new_claim, product, settle,
+        settlement,
     },
 };
 
@@ -20,6 +22,8 @@ on_both!(
     bug_1_a_worker_that_was_overtaken_writes_nothing,
     bug_6_a_decline_is_remembered,
     bug_10_a_key_that_was_dropped_is_restored_from_its_order,
+    bug_10_a_key_that_was_dropped_is_not_refused_when_its_order_lives,
+    a_claim_whose_own_order_lives_leaves_its_money_alone,
     bug_15_a_replay_is_the_first_answer_whatever_was_cancelled_since,
     sold_out_is_final_and_gives_the_money_back,
     stock_is_never_oversold_from_many_sides,
@@ -111,6 +115,45 @@ async fn bug_10_a_key_that_was_dropped_is_restored_from_its_order<S: Fresh>() {
     assert_eq!(row.state, KeyState::Decided(before));
     assert_eq!(store.list_orders(&[(account(1), None, 9)]).await.unwrap()[0].len(), 1);
     assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn bug_10_a_key_that_was_dropped_is_not_refused_when_its_order_lives<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 1)]).await.unwrap();
+    let request = lines(1, "k", &[(1, 1)]);
+    let first = claim(&mut store, &request).await;
+    settle(&mut store, &first, Verdict::Reserved).await;
+    let before = decided::<S>(&place, "k").await;
+    // The order took the last piece and perhaps the last money.
+    let declined = Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() };
+    for (verdict, action) in [
+        (declined, None),
+        (Verdict::GaveUp, Some(Action::Release)),
+        (Verdict::Reserved, Some(Action::Release)),
+    ] {
+        forget_keys(&place).await;
+        let again = claim(&mut store, &request).await;
+        let settled = settle(&mut store, &again, verdict.clone()).await;
+        assert_eq!(settled.decided, None, "{verdict:?}");
+        assert_eq!(settled.notice.map(|notice| notice.action), action, "{verdict:?}");
+        assert_eq!(decided::<S>(&place, "k").await, before, "{verdict:?}");
+    }
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn a_claim_whose_own_order_lives_leaves_its_money_alone<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let wanted = new_claim(&amount(1, "k", "10"));
+    for round in 0..2 {
+        let claimed = store.claim(std::slice::from_ref(&wanted)).await.unwrap().remove(0);
+        let Claimed::Mine(claim) = claimed else { panic!("{claimed:?}") };
+        let settled = settle(&mut store, &claim, Verdict::Reserved).await;
+        let action = settled.notice.map(|notice| notice.action);
+        assert_eq!(action, (round == 0).then_some(Action::Capture));
+        forget_keys(&place).await;
+    }
 }
 
 /// What retention does, all at once.

@@ -21,8 +21,11 @@ const LIST: &str = "
     SELECT product_id, name, price, stock FROM products
     WHERE $1::bigint IS NULL OR product_id > $1 ORDER BY product_id LIMIT $2";
 
-const LOCK: &str =
-    "SELECT product_id, name, price, stock FROM products WHERE product_id = $1 FOR NO KEY UPDATE";
+const READ_ONE: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = $1";
+
+/// In product order, as settling locks them.
+const LOCK_ALL: &str =
+    "SELECT FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
 
 const ADJUSTED_BEFORE: &str =
     "SELECT delta FROM stock_adjustments WHERE product_id = $1 AND adjustment_id = $2";
@@ -100,6 +103,8 @@ impl Transaction<Postgres> for AdjustStock<'_> {
     type Output = Vec<Adjusted>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+        let products: Vec<_> = self.adjustments.iter().map(|a| a.product_id.get()).collect();
+        sqlx::query(LOCK_ALL).bind(products).execute(&mut *connection).await?;
         let mut adjusted = Vec::with_capacity(self.adjustments.len());
         for adjustment in self.adjustments {
             adjusted.push(adjust(connection, adjustment).await?);
@@ -110,7 +115,7 @@ impl Transaction<Postgres> for AdjustStock<'_> {
 
 async fn adjust(connection: &mut PgConnection, adjustment: &Adjustment) -> sqlx::Result<Adjusted> {
     let Adjustment { product_id, adjustment_id, delta } = adjustment;
-    let row = sqlx::query(LOCK).bind(product_id.get()).fetch_optional(&mut *connection).await?;
+    let row = sqlx::query(READ_ONE).bind(product_id.get()).fetch_optional(&mut *connection).await?;
     let product = row.as_ref().map(rows::product).transpose()?;
     let before = sqlx::query(ADJUSTED_BEFORE)
         .bind(product_id.get())

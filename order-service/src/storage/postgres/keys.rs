@@ -13,11 +13,13 @@ use crate::{
     storage::{KEY_DAYS, Overdue},
 };
 
+/// Should a key ever have two rows, the one that placed an order speaks for it, else the earlier.
 const READ: &str = "
-    SELECT k.*, k.lease_until <= now() AS lease_over
+    SELECT DISTINCT ON (k.account_id, k.idempotency_key) k.*, k.lease_until <= now() AS lease_over
     FROM UNNEST($1::bigint[], $2::text[]) AS c (account_id, idempotency_key)
     JOIN idempotency_keys AS k USING (account_id, idempotency_key)
-    WHERE k.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $3 AND (now() AT TIME ZONE 'UTC')::date + 1";
+    WHERE k.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $3 AND (now() AT TIME ZONE 'UTC')::date + 1
+    ORDER BY k.account_id, k.idempotency_key, k.status <> 'SUCCESS', k.day";
 
 const TAKE_OVER: &str = "
     UPDATE idempotency_keys AS k
@@ -56,17 +58,11 @@ impl Transaction<Postgres> for ReadKeys<'_> {
             .bind(KEY_DAYS as i32)
             .fetch_all(connection)
             .await?;
-        let mut keys = HashMap::with_capacity(found.len());
-        for row in &found {
+        let keyed = |row| {
             let row = rows::key_row(row)?;
-            let id = (row.claim.request.account, row.claim.request.key.clone());
-            // The claim of the earlier day stands, should there ever be two.
-            match keys.get(&id) {
-                Some(KeyRow { claim, .. }) if claim.day <= row.claim.day => {}
-                Some(_) | None => drop(keys.insert(id, row)),
-            }
-        }
-        Ok(keys)
+            Ok(((row.claim.request.account, row.claim.request.key.clone()), row))
+        };
+        found.iter().map(keyed).collect()
     }
 }
 

@@ -62,7 +62,7 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.statement(&mut Ping).await
+        self.session.read(&mut Ping).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -84,7 +84,7 @@ impl Store for PostgresStore {
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        let mut found = self.session.statement(&mut keys::ReadKeys { keys }).await?;
+        let mut found = self.session.read(&mut keys::ReadKeys { keys }).await?;
         Ok(keys.iter().map(|key| found.remove(key)).collect())
     }
 
@@ -108,7 +108,7 @@ impl Store for PostgresStore {
     }
 
     async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
-        self.session.statement(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+        self.session.read(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
     }
 
     async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
@@ -124,7 +124,7 @@ impl Store for PostgresStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        let mut found = self.session.statement(&mut orders::ReadOrders { ids }).await?;
+        let mut found = self.session.read(&mut orders::ReadOrders { ids }).await?;
         Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
@@ -132,7 +132,7 @@ impl Store for PostgresStore {
         &mut self,
         pages: &[(AccountId, Option<Uuid>, usize)],
     ) -> Result<Vec<Vec<Order>>, StoreError> {
-        self.session.statement(&mut orders::ListOrders { pages }).await
+        self.session.read(&mut orders::ListOrders { pages }).await
     }
 
     async fn cancel(
@@ -148,7 +148,7 @@ impl Store for PostgresStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        let mut found = self.session.statement(&mut catalog::ReadProducts { ids }).await?;
+        let mut found = self.session.read(&mut catalog::ReadProducts { ids }).await?;
         Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
@@ -156,7 +156,7 @@ impl Store for PostgresStore {
         &mut self,
         pages: &[(Option<ProductId>, usize)],
     ) -> Result<Vec<Vec<Product>>, StoreError> {
-        self.session.statement(&mut catalog::ListProducts { pages }).await
+        self.session.read(&mut catalog::ListProducts { pages }).await
     }
 
     async fn adjust_stock(

@@ -1,6 +1,9 @@
 //! Orders and payments: written by settling, read, listed, cancelled.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use database::{Postgres, Transaction};
 use proto::id::AccountId;
@@ -44,15 +47,20 @@ const LIST: &str = "
 
 const LOCK: &str = "
     SELECT o.*, p.payment_id
-    FROM orders AS o JOIN payments AS p USING (account_id, order_id)
-    WHERE o.account_id = $1 AND o.order_id = $2
+    FROM UNNEST($1::bigint[], $2::uuid[]) AS c (account_id, order_id)
+    JOIN orders AS o USING (account_id, order_id)
+    JOIN payments AS p USING (account_id, order_id)
+    ORDER BY o.account_id, o.order_id
     FOR NO KEY UPDATE OF o";
 
 const CANCEL: &str = "
-    WITH refunded AS (
-        UPDATE payments SET status = 'REFUNDED' WHERE account_id = $1 AND order_id = $2
+    WITH cancelled AS (SELECT * FROM UNNEST($1::bigint[], $2::uuid[]) AS c (account_id, order_id)),
+    refunded AS (
+        UPDATE payments AS p SET status = 'REFUNDED' FROM cancelled AS c
+        WHERE p.account_id = c.account_id AND p.order_id = c.order_id
     )
-    UPDATE orders SET status = 'CANCELLED' WHERE account_id = $1 AND order_id = $2";
+    UPDATE orders AS o SET status = 'CANCELLED' FROM cancelled AS c
+    WHERE o.account_id = c.account_id AND o.order_id = c.order_id";
 
 const LOCK_PRODUCTS: &str =
     "SELECT FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
@@ -96,6 +104,9 @@ pub(super) async fn earlier<'a>(
     connection: &mut PgConnection,
     requests: impl Iterator<Item = &'a Request> + Clone,
 ) -> sqlx::Result<Earlier> {
+    if requests.clone().next().is_none() {
+        return Ok(Earlier::new());
+    }
     let found = sqlx::query(BY_KEY)
         .bind(requests.clone().map(|request| request.account.get()).collect::<Vec<_>>())
         .bind(requests.map(|request| request.key.as_str()).collect::<Vec<_>>())
@@ -152,45 +163,57 @@ impl Transaction<Postgres> for Cancel<'_> {
     type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let mut cancelled = Vec::with_capacity(self.orders.len());
-        for (account, order_id) in self.orders {
-            cancelled.push(cancel(connection, *account, *order_id, self.lease).await?);
-        }
+        let mut found = lock(connection, self.orders).await?;
+        let cancelled: Vec<_> = self
+            .orders
+            .iter()
+            .map(|id| {
+                let order = found.get_mut(id)?;
+                let notice = order.cancel();
+                Some(Cancelled { order: order.clone(), notice })
+            })
+            .collect();
+        let now = cancelled.iter().flatten().filter(|cancelled| cancelled.notice.is_some());
+        let orders: Vec<_> = now.clone().map(|cancelled| &cancelled.order).collect();
+        write_cancelled(connection, &orders).await?;
+        return_stock(connection, &orders).await?;
+        let notices = now.filter_map(|cancelled| cancelled.notice.as_ref());
+        outbox::insert(connection, notices, self.lease).await?;
         Ok(cancelled)
     }
 }
 
-async fn cancel(
+async fn lock(
     connection: &mut PgConnection,
-    account: AccountId,
-    order_id: Uuid,
-    lease: Duration,
-) -> sqlx::Result<Option<Cancelled>> {
-    let account = account.get();
-    let found =
-        sqlx::query(LOCK).bind(account).bind(order_id).fetch_optional(&mut *connection).await?;
-    let Some(row) = found else { return Ok(None) };
-    let mut order = rows::order(&row)?;
-    let Some(notice) = order.cancel() else {
-        return Ok(Some(Cancelled { order, notice: None }));
-    };
-    sqlx::query(CANCEL).bind(account).bind(order_id).execute(&mut *connection).await?;
-    return_stock(connection, &order).await?;
-    outbox::insert(connection, std::iter::once(&notice), lease).await?;
-    Ok(Some(Cancelled { order, notice: Some(notice) }))
+    ids: &[(AccountId, Uuid)],
+) -> sqlx::Result<HashMap<(AccountId, Uuid), Order>> {
+    let locked = sqlx::query(LOCK)
+        .bind(ids.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
+        .bind(ids.iter().map(|(_, order_id)| *order_id).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    locked.iter().map(|row| rows::order(row).map(|o| ((o.account, o.order_id), o))).collect()
 }
 
-async fn return_stock(connection: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
-    let lines = order.basket.lines();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let products: Vec<_> = lines.iter().map(|line| line.product_id.get()).collect();
-    sqlx::query(LOCK_PRODUCTS).bind(&products).execute(&mut *connection).await?;
-    sqlx::query(RETURN_STOCK)
-        .bind(&products)
-        .bind(lines.iter().map(|line| line.quantity).collect::<Vec<_>>())
+async fn write_cancelled(connection: &mut PgConnection, orders: &[&Order]) -> sqlx::Result<()> {
+    sqlx::query(CANCEL)
+        .bind(orders.iter().map(|order| order.account.get()).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// Locks all products concerned in product order, as settling does, and gives back what the orders took.
+async fn return_stock(connection: &mut PgConnection, orders: &[&Order]) -> sqlx::Result<()> {
+    let mut returned = BTreeMap::<i64, i64>::new();
+    for line in orders.iter().flat_map(|order| order.basket.lines()) {
+        *returned.entry(line.product_id.get()).or_default() += line.quantity;
+    }
+    if returned.is_empty() {
+        return Ok(());
+    }
+    let (products, pieces): (Vec<_>, Vec<_>) = returned.into_iter().unzip();
+    sqlx::query(LOCK_PRODUCTS).bind(&products).execute(&mut *connection).await?;
+    sqlx::query(RETURN_STOCK).bind(&products).bind(pieces).execute(connection).await.map(drop)
 }

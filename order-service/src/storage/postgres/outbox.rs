@@ -1,7 +1,7 @@
 //! The outbox: what the account service must still be told.
 //!
 //! A row is written with a lease for the process that wrote it, which tells the account service at once and deletes
-//! the row. Only when that process dies or fails does the row fall due for somebody else.
+//! the row. A row that is tried again and again is leased longer each time, up to eight times as long. Only when that process dies or fails does the row fall due for somebody else.
 
 use std::time::Duration;
 
@@ -17,11 +17,13 @@ const INSERT: &str = "
     FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[]) AS c";
 
 const LEASE: &str = "
-    UPDATE outbox AS o SET attempts = o.attempts + 1, due_at = now() + make_interval(secs => $1)
-    FROM (
+    WITH due AS MATERIALIZED (
         SELECT account_id, order_id, action FROM outbox
         WHERE due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) AS due
+    )
+    UPDATE outbox AS o
+    SET attempts = o.attempts + 1, due_at = now() + make_interval(secs => $1 * least(o.attempts + 1, 8))
+    FROM due
     WHERE o.account_id = due.account_id AND o.order_id = due.order_id AND o.action = due.action
     RETURNING o.*";
 

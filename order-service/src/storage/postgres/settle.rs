@@ -7,8 +7,9 @@
 //! 3. Stock, orders, payments, outbox: one statement a table. A batch without lines skips the stock.
 //! 4. Keys whose outcome is not the one expected in 1 (sold out), and keys that are restored from an earlier order.
 //!
-//! An order that exists already (its key was dropped with its partition) fails the unique key on `orders`. The session
-//! rolls back and runs the batch again; only then are earlier orders looked for, so that the common case pays nothing.
+//! An order may exist already, when its key was dropped with its partition. Placing it again fails the unique key on
+//! `orders`; the session rolls back and runs the batch again, looking for earlier orders first. Refusing it again fails
+//! nothing, so earlier orders are looked for before any refusal is written. The common case pays for neither.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -31,7 +32,7 @@ const DECIDE: &str = "
         AS c (account_id, idempotency_key, day, fence, status, response)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
       AND k.fence = c.fence AND k.status = 'PROCESSING'
-    RETURNING k.order_id, k.decided_at";
+    RETURNING k.order_id, k.fence, k.decided_at";
 
 const CORRECT: &str = "
     UPDATE idempotency_keys AS k
@@ -74,11 +75,10 @@ impl Transaction<Postgres> for Settle<'_> {
         let Some((held, now)) = self.check_fences(connection).await? else {
             return Ok(vec![Settled::default(); self.settlements.len()]);
         };
-        let holders: Vec<_> =
-            self.settlements.iter().filter(|s| held.contains(&s.claim.order_id)).collect();
-        let mut stock = lock_stock(connection, &holders).await?;
-        let decisions = decision::decide(holders.iter().copied(), &mut stock, &self.earlier, now);
-        let decided: Vec<_> = holders.iter().copied().zip(&decisions).collect();
+        let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
+        let holders: Vec<_> = self.settlements.iter().filter(holds).collect();
+        let (decisions, stock) = self.decide(connection, &holders, now).await?;
+        let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
         orders::insert(connection, placed(&decided)).await?;
         correct(connection, &decided).await?;
@@ -92,11 +92,35 @@ impl Transaction<Postgres> for Settle<'_> {
 type Pairs<'a> = [(&'a Settlement, &'a Decision)];
 
 impl Settle<'_> {
-    /// Writes the expected outcome wherever the fence holds. Answers which orders those are, and the clock.
+    /// Decides; and decides again, with the earlier orders of their keys, before anybody is told no.
+    async fn decide(
+        &mut self,
+        connection: &mut PgConnection,
+        holders: &[&Settlement],
+        now: OffsetDateTime,
+    ) -> sqlx::Result<(Vec<Decision>, Stock)> {
+        let locked = lock_stock(connection, holders).await?;
+        let mut stock = locked.clone();
+        let decide = |stock: &mut Stock, earlier: &Earlier| {
+            decision::decide(holders.iter().copied(), stock, earlier, now)
+        };
+        let decisions = decide(&mut stock, &self.earlier);
+        let doubtful = decision::doubtful(holders.iter().copied(), &decisions);
+        let found = orders::earlier(connection, doubtful.into_iter()).await?;
+        if found.is_empty() {
+            return Ok((decisions, stock));
+        }
+        self.earlier.extend(found);
+        let mut stock = locked;
+        Ok((decide(&mut stock, &self.earlier), stock))
+    }
+
+    /// Writes the expected outcome wherever the fence holds. Answers which orders those are, under
+    /// which fence, and the clock.
     async fn check_fences(
         &self,
         connection: &mut PgConnection,
-    ) -> sqlx::Result<Option<(HashSet<Uuid>, OffsetDateTime)>> {
+    ) -> sqlx::Result<Option<(HashSet<(Uuid, i32)>, OffsetDateTime)>> {
         let outcomes: Vec<_> = self.settlements.iter().map(Settlement::expected).collect();
         let held = bind_claims(sqlx::query(DECIDE), self.settlements.iter().map(|s| &s.claim))
             .bind(outcomes.iter().map(Outcome::status).collect::<Vec<_>>())
@@ -105,7 +129,8 @@ impl Settle<'_> {
             .await?;
         let Some(first) = held.first() else { return Ok(None) };
         let now = first.try_get("decided_at")?;
-        let ids = held.iter().map(|row| row.try_get("order_id")).collect::<sqlx::Result<_>>()?;
+        let held = held.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?)));
+        let ids = held.collect::<sqlx::Result<_>>()?;
         Ok(Some((ids, now)))
     }
 

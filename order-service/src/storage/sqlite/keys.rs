@@ -1,4 +1,6 @@
 //! D, T1 and T5: reading keys, taking them over, handing them back; and letting go of old ones.
+//!
+//! A row that was let go of and claimed anew starts again at fence 1, so every fence check names the order as well.
 
 use std::time::Duration;
 
@@ -13,18 +15,19 @@ use crate::{
 };
 
 /// Old keys that one round lets go of: a short write, so that orders do not wait for it.
-const PRUNE_AT_ONCE: i64 = 500;
+pub(super) const PRUNE_AT_ONCE: i64 = 500;
 
 const READ: &str = "SELECT * FROM idempotency_keys WHERE account_id = ?1 AND idempotency_key = ?2";
 
 const TAKE_OVER: &str = "
     UPDATE idempotency_keys SET fence = fence + 1, lease_until = ?4
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING' AND lease_until <= ?5
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?6 AND status = 'PROCESSING'
+      AND lease_until <= ?5
     RETURNING fence";
 
 const HAND_BACK: &str = "
     UPDATE idempotency_keys SET lease_until = ?4
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING'";
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?5 AND status = 'PROCESSING'";
 
 const OVERDUE: &str = "
     SELECT *, created_at <= ?1 - ?2 AS give_up FROM idempotency_keys
@@ -74,6 +77,7 @@ impl Transaction<Sqlite> for TakeOver<'_> {
                 .bind(claim.fence)
                 .bind(now + rows::micros(self.lease))
                 .bind(now)
+                .bind(claim.order_id)
                 .fetch_optional(&mut *connection)
                 .await?;
             let fence = row.map(|row| row.try_get("fence")).transpose()?;
@@ -99,6 +103,7 @@ impl Transaction<Sqlite> for HandBack<'_> {
                 .bind(claim.request.key.as_str())
                 .bind(claim.fence)
                 .bind(now)
+                .bind(claim.order_id)
                 .execute(&mut *connection)
                 .await?;
         }

@@ -31,6 +31,9 @@ use crate::order::{
     key::{Claim, KeyRow},
 };
 
+/// Chunks of old keys that are let go of at a time: together more than a minute of orders can make.
+const PRUNE_ROUNDS: u32 = 1_000;
+
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// One connection to the orders in a SQLite file.
@@ -58,7 +61,7 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.statement(&mut Ping).await
+        self.session.read(&mut Ping).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -69,7 +72,7 @@ impl Store for SqliteStore {
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        self.session.statement(&mut keys::ReadKeys { keys }).await
+        self.session.read(&mut keys::ReadKeys { keys }).await
     }
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
@@ -87,7 +90,7 @@ impl Store for SqliteStore {
     }
 
     async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
-        self.session.statement(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+        self.session.read(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
     }
 
     async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
@@ -103,14 +106,14 @@ impl Store for SqliteStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        self.session.statement(&mut orders::ReadOrders { ids }).await
+        self.session.read(&mut orders::ReadOrders { ids }).await
     }
 
     async fn list_orders(
         &mut self,
         pages: &[(AccountId, Option<Uuid>, usize)],
     ) -> Result<Vec<Vec<Order>>, StoreError> {
-        self.session.statement(&mut orders::ListOrders { pages }).await
+        self.session.read(&mut orders::ListOrders { pages }).await
     }
 
     async fn cancel(
@@ -127,7 +130,7 @@ impl Store for SqliteStore {
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
         let mut found: HashMap<_, _> =
-            self.session.statement(&mut catalog::ReadProducts { ids }).await?;
+            self.session.read(&mut catalog::ReadProducts { ids }).await?;
         Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
@@ -135,7 +138,7 @@ impl Store for SqliteStore {
         &mut self,
         pages: &[(Option<ProductId>, usize)],
     ) -> Result<Vec<Vec<Product>>, StoreError> {
-        self.session.statement(&mut catalog::ListProducts { pages }).await
+        self.session.read(&mut catalog::ListProducts { pages }).await
     }
 
     async fn adjust_stock(
@@ -146,12 +149,20 @@ impl Store for SqliteStore {
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
-        self.session.statement(&mut keys::Prune).await
+        let mut gone = 0;
+        for _ in 0..PRUNE_ROUNDS {
+            let pruned = self.session.statement(&mut keys::Prune).await?;
+            gone += pruned;
+            if pruned < keys::PRUNE_AT_ONCE.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(gone)
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
         let survey = Session::<Sqlite>::new(self.survey.clone());
-        survey.patient(VERIFY_TIMEOUT).statement(&mut verify::Verify).await
+        survey.patient(VERIFY_TIMEOUT).read(&mut verify::Verify).await
     }
 }
 

@@ -12,7 +12,7 @@ const INSERT: &str =
     "INSERT INTO outbox (account_id, order_id, action, amount, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 const LEASE: &str = "
-    UPDATE outbox SET attempts = attempts + 1, due_at = ?2
+    UPDATE outbox SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8)
     WHERE (account_id, order_id, action) IN (
         SELECT account_id, order_id, action FROM outbox WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3
     )
@@ -52,7 +52,7 @@ impl Transaction<Sqlite> for LeaseNotices {
         let now = rows::now(connection).await?;
         let leased = sqlx::query(LEASE)
             .bind(now)
-            .bind(now + rows::micros(self.lease))
+            .bind(rows::micros(self.lease))
             .bind(self.limit as i64)
             .fetch_all(connection)
             .await?;

@@ -7,6 +7,7 @@ use std::{collections::HashSet, time::Duration};
 use database::{Sqlite, Transaction};
 use proto::id::ProductId;
 use sqlx::{Row, SqliteConnection};
+use time::OffsetDateTime;
 
 use super::{
     orders, outbox,
@@ -20,11 +21,11 @@ use crate::order::{
 
 const DECIDE: &str = "
     UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND status = 'PROCESSING'";
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?7 AND status = 'PROCESSING'";
 
 const CORRECT: &str = "
     UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3";
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?7";
 
 const RESTORE: &str = "
     UPDATE idempotency_keys SET order_id = ?4, amount = ?5, digest = ?6, request = ?7
@@ -61,9 +62,7 @@ impl Transaction<Sqlite> for Settle<'_> {
                 holders.push((index, settlement));
             }
         }
-        let mut stock = read_stock(connection, &holders).await?;
-        let holding = holders.iter().map(|(_, settlement)| *settlement);
-        let decisions = decision::decide(holding, &mut stock, &self.earlier, at);
+        let (decisions, stock) = self.decide(connection, &holders, at).await?;
         write_stock(connection, &stock).await?;
         for ((index, settlement), decision) in holders.into_iter().zip(decisions) {
             write(connection, settlement, &decision, now).await?;
@@ -72,6 +71,30 @@ impl Transaction<Sqlite> for Settle<'_> {
         let notices = settled.iter().filter_map(|settled| settled.notice.as_ref());
         outbox::insert(connection, notices, now + rows::micros(self.lease)).await?;
         Ok(settled)
+    }
+}
+
+impl Settle<'_> {
+    /// Decides; and decides again, with the earlier orders of their keys, before anybody is told no.
+    async fn decide(
+        &mut self,
+        connection: &mut SqliteConnection,
+        holders: &[(usize, &Settlement)],
+        at: OffsetDateTime,
+    ) -> sqlx::Result<(Vec<Decision>, Stock)> {
+        let read = read_stock(connection, holders).await?;
+        let mut stock = read.clone();
+        let holding = || holders.iter().map(|(_, settlement)| *settlement);
+        let decisions = decision::decide(holding(), &mut stock, &self.earlier, at);
+        let doubtful = decision::doubtful(holding(), &decisions);
+        let found = orders::earlier(connection, doubtful.into_iter()).await?;
+        if found.is_empty() {
+            return Ok((decisions, stock));
+        }
+        self.earlier.extend(found);
+        let mut stock = read;
+        let decisions = decision::decide(holding(), &mut stock, &self.earlier, at);
+        Ok((decisions, stock))
     }
 }
 
@@ -106,6 +129,7 @@ async fn write_key(
         .bind(outcome.status())
         .bind(outcome.to_json())
         .bind(now)
+        .bind(claim.order_id)
         .execute(connection)
         .await?;
     Ok(written.rows_affected() == 1)

@@ -21,7 +21,7 @@ const CHECKS: &[(&str, &str)] = &[
         "I3",
         "SELECT format('account %d key %s is %s but order %s exists', k.account_id, k.idempotency_key, k.status, hex(o.order_id)) AS row
          FROM idempotency_keys AS k JOIN orders AS o USING (account_id, idempotency_key)
-         WHERE k.status <> 'SUCCESS' AND k.order_id = o.order_id LIMIT 100",
+         WHERE k.status = 'FAILED' OR k.status = 'PROCESSING' AND k.order_id = o.order_id LIMIT 100",
     ),
     (
         "I4",
