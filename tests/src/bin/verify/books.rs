@@ -1,0 +1,146 @@
+//! What is read off the two databases. Every column is read as text, which both kinds of database can give.
+
+use std::collections::{HashMap, HashSet};
+
+use database::{DatabaseUrl, Postgres, Sqlite};
+use proto::Money;
+use sqlx::{Column, ConnectOptions, Row};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Whose order or reservation.
+pub(crate) type Name = (i64, Uuid);
+
+/// What the order service has.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Orders by account and id.
+    pub(crate) placed: HashMap<Name, Order>,
+    /// Orders that the outbox has something to say about, with what it says.
+    pub(crate) waiting: HashSet<(Name, String)>,
+    /// Orders whose keys are undecided.
+    pub(crate) undecided: HashSet<Name>,
+}
+
+/// An order.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) amount: Money,
+    pub(crate) cancelled: bool,
+}
+
+/// A reservation that an order made, or could have.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pub(crate) state: String,
+    pub(crate) captured: Money,
+    pub(crate) refunded: Money,
+}
+
+/// Why the books cannot be read.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    /// The database is away, or is another one.
+    #[error("cannot read {url}: {source}")]
+    Database { url: DatabaseUrl, source: sqlx::Error },
+    /// A row that no service wrote.
+    #[error("cannot make sense of a row: {0}")]
+    Row(String),
+}
+
+/// All reservations whose reserve_id is an order's: a UUID. Others were made by somebody else.
+pub(crate) async fn reservations(
+    url: &DatabaseUrl,
+) -> Result<HashMap<Name, Reservation>, ReadError> {
+    let query = "
+        SELECT CAST(account_id AS text), reserve_id, state, CAST(captured AS text), CAST(refunded AS text)
+        FROM reservations";
+    let mut found = HashMap::new();
+    for row in rows(url, query).await? {
+        let [account, reserve_id, state, captured, refunded] = five(row)?;
+        let Ok(id) = Uuid::parse_str(&reserve_id) else { continue };
+        let (captured, refunded) = (money(url, &captured)?, money(url, &refunded)?);
+        found.insert((number(&account)?, id), Reservation { state, captured, refunded });
+    }
+    Ok(found)
+}
+
+/// All orders, undecided keys and outbox rows.
+pub(crate) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
+    let queries = match url {
+        DatabaseUrl::Postgres(_) => [
+            "SELECT account_id::text, order_id::text, amount::text, status, '' FROM orders",
+            "SELECT account_id::text, order_id::text, action, '', '' FROM outbox",
+            "SELECT account_id::text, order_id::text, '', '', '' FROM idempotency_keys WHERE status = 'PROCESSING'",
+        ],
+        DatabaseUrl::Sqlite(_) => [
+            "SELECT CAST(account_id AS text), hex(order_id), CAST(amount AS text), status, '' FROM orders",
+            "SELECT CAST(account_id AS text), hex(order_id), action, '', '' FROM outbox",
+            "SELECT CAST(account_id AS text), hex(order_id), '', '', '' FROM idempotency_keys WHERE status = 'PROCESSING'",
+        ],
+    };
+    let [placed, waiting, undecided] = queries;
+    let mut orders = Orders::default();
+    for row in rows(url, placed).await? {
+        let [account, order_id, amount, status, _] = five(row)?;
+        let order = Order { amount: money(url, &amount)?, cancelled: status == "CANCELLED" };
+        orders.placed.insert(name(&account, &order_id)?, order);
+    }
+    for row in rows(url, waiting).await? {
+        let [account, order_id, action, ..] = five(row)?;
+        orders.waiting.insert((name(&account, &order_id)?, action));
+    }
+    for row in rows(url, undecided).await? {
+        let [account, order_id, ..] = five(row)?;
+        orders.undecided.insert(name(&account, &order_id)?);
+    }
+    Ok(orders)
+}
+
+async fn rows(url: &DatabaseUrl, query: &'static str) -> Result<Vec<Vec<String>>, ReadError> {
+    let read = async {
+        match url {
+            DatabaseUrl::Postgres(address) => {
+                let options = Postgres::options((**address).clone(), "verify")
+                    .options([("statement_timeout", "0")]);
+                let found = sqlx::query(query).fetch_all(&mut options.connect().await?).await?;
+                found.iter().map(texts).collect()
+            }
+            DatabaseUrl::Sqlite(path) => {
+                let options = Sqlite::options(path).create_if_missing(false);
+                let found = sqlx::query(query).fetch_all(&mut options.connect().await?).await?;
+                found.iter().map(texts).collect()
+            }
+        }
+    };
+    read.await.map_err(|source| ReadError::Database { url: url.clone(), source })
+}
+
+fn texts<'r, R: Row>(row: &'r R) -> sqlx::Result<Vec<String>>
+where
+    usize: sqlx::ColumnIndex<R>,
+    String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    row.columns().iter().map(|column| row.try_get(column.ordinal())).collect()
+}
+
+fn five(row: Vec<String>) -> Result<[String; 5], ReadError> {
+    row.try_into().map_err(|row: Vec<String>| ReadError::Row(row.join(", ")))
+}
+
+fn name(account: &str, id: &str) -> Result<Name, ReadError> {
+    Ok((number(account)?, Uuid::parse_str(id).map_err(|_| ReadError::Row(id.to_owned()))?))
+}
+
+fn number(text: &str) -> Result<i64, ReadError> {
+    text.parse().map_err(|_| ReadError::Row(text.to_owned()))
+}
+
+/// SQLite counts in units of 10^-4.
+fn money(url: &DatabaseUrl, text: &str) -> Result<Money, ReadError> {
+    let money = match url {
+        DatabaseUrl::Postgres(_) => Money::parse_or_zero(text),
+        DatabaseUrl::Sqlite(_) => Money::from_units(number(text)?),
+    };
+    money.map_err(|_| ReadError::Row(text.to_owned()))
+}
