@@ -5,8 +5,7 @@ use super::{
     check::{breaks, hold},
     database::Keys,
     properties::{
-        FAILED_WITHOUT_ORDER, FENCED, HELD_FOR_A_REASON, NEVER_REFUSED, ONE_ORDER, PAID,
-        REFUSED_FOR_EVER,
+        FAILED_WITHOUT_ORDER, FENCED, HELD_FOR_A_REASON, ONE_ORDER, PAID, REFUSED_FOR_EVER,
     },
 };
 

@@ -109,6 +109,11 @@ impl World {
     pub(crate) fn stop_and_verify(&mut self) {
         self.cluster.stop().unwrap();
         self.cluster.verify().unwrap();
+        let databases = self.cluster.databases();
+        let mut verify = std::process::Command::new(env!("CARGO_BIN_EXE_verify"));
+        verify.args(["--account-db", &databases.account, "--order-db", &databases.order]);
+        let verified = verify.output().unwrap();
+        assert!(verified.status.success(), "{verified:?}");
     }
 }
 

@@ -104,12 +104,12 @@ async fn rows(url: &DatabaseUrl, query: &'static str) -> Result<Vec<Vec<String>>
                 let options = Postgres::options((**address).clone(), "verify")
                     .options([("statement_timeout", "0")]);
                 let found = sqlx::query(query).fetch_all(&mut options.connect().await?).await?;
-                found.iter().map(texts).collect()
+                found.iter().map(texts).collect::<sqlx::Result<_>>()
             }
             DatabaseUrl::Sqlite(path) => {
                 let options = Sqlite::options(path).create_if_missing(false);
                 let found = sqlx::query(query).fetch_all(&mut options.connect().await?).await?;
-                found.iter().map(texts).collect()
+                found.iter().map(texts).collect::<sqlx::Result<_>>()
             }
         }
     };
