@@ -1,4 +1,4 @@
-//! The gRPC face: reads requests, writes answers. It knows no SQL, and only [`status`] makes a status.
+//! The gRPC face: reads requests, writes answers. It knows no SQL, and only `status` makes a status.
 
 mod catalog;
 mod encode;

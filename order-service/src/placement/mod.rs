@@ -1,8 +1,8 @@
 //! Placing an order: one key, one order, however many ask at once.
 //!
-//! [`Placement::place`] is what a caller waits for; the work itself is a [`flight`], a task of its own that nobody's
+//! [`Placement::place`] is what a caller waits for; the work itself is a `flight`, a task of its own that nobody's
 //! leaving can stop. Of all callers with one key in this process one flight reaches the database; the others wait for
-//! it or are refused, as each asked. The steps T0 to T6 are in [`flight`].
+//! it or are refused, as each asked. The steps T0 to T6 are in `flight.rs`.
 
 mod board;
 mod flight;

@@ -1,7 +1,7 @@
 //! What is kept, and how it is asked for: one trait, two databases.
 //!
 //! **One method is one transaction**, and methods take batches. A [`Store`] is one connection's worth of database,
-//! owned by one worker (see [`crate::workers`]). Neither implementation decides anything: they load rows, ask
+//! owned by one worker (see [`crate::desk`]). Neither implementation decides anything: they load rows, ask
 //! [`crate::order`], and write what it answers. Leases use the database's clock.
 
 pub mod postgres;
