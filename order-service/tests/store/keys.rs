@@ -24,6 +24,7 @@ on_both!(
     a_key_without_a_price_is_not_claimed,
     the_price_is_that_of_the_claim,
     overdue_keys_are_found_and_others_are_not,
+    bug_12_a_lease_is_timed_by_the_databases_clock,
 );
 
 async fn bug_2_of_many_claims_of_one_key_one_wins<S: Fresh>() {
@@ -138,4 +139,30 @@ async fn overdue_keys_are_found_and_others_are_not<S: Fresh>() {
     assert!(!overdue[0].give_up);
     let soon = order_service::storage::Leases { give_up: std::time::Duration::ZERO, ..LONG };
     assert!(place.store::<S>(soon).overdue(10).await.unwrap()[0].give_up);
+}
+
+/// Were the lease the application's reckoning, it would be a little off the row's own time, which the database wrote.
+async fn bug_12_a_lease_is_timed_by_the_databases_clock<S: Fresh>() {
+    use sqlx::ConnectOptions;
+    let place = S::fresh().await;
+    claim(&mut place.store::<S>(LONG), &amount(1, "k", "10")).await;
+    let exact: i64 = match &place.url {
+        database::DatabaseUrl::Postgres(address) => {
+            let query = "
+                SELECT count(*) FROM idempotency_keys
+                WHERE lease_until = created_at + interval '60 s' AND created_at <= now()";
+            sqlx::query_scalar(query)
+                .fetch_one(&mut address.connect().await.unwrap())
+                .await
+                .unwrap()
+        }
+        database::DatabaseUrl::Sqlite(path) => {
+            let query = "
+                SELECT count(*) FROM idempotency_keys
+                WHERE lease_until = created_at + 60000000 AND created_at <= unixepoch('subsec') * 1000000";
+            let mut connection = database::Sqlite::options(path).connect().await.unwrap();
+            sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+        }
+    };
+    assert_eq!(exact, 1);
 }
