@@ -23,8 +23,8 @@ const LIST: &str = "
 
 const READ_ONE: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = $1";
 
-/// In product order, as settling locks them.
-const LOCK_ALL: &str =
+/// Locks products, in product order as settling does, so that no two transactions wait for each other in a circle.
+pub(super) const LOCK_PRODUCTS: &str =
     "SELECT FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
 
 const ADJUSTED_BEFORE: &str =
@@ -104,7 +104,7 @@ impl Transaction<Postgres> for AdjustStock<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let products: Vec<_> = self.adjustments.iter().map(|a| a.product_id.get()).collect();
-        sqlx::query(LOCK_ALL).bind(products).execute(&mut *connection).await?;
+        sqlx::query(LOCK_PRODUCTS).bind(products).execute(&mut *connection).await?;
         let mut adjusted = Vec::with_capacity(self.adjustments.len());
         for adjustment in self.adjustments {
             adjusted.push(adjust(connection, adjustment).await?);

@@ -10,7 +10,7 @@ use proto::id::AccountId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{outbox, rows};
+use super::{catalog::LOCK_PRODUCTS, outbox, rows};
 use crate::{
     order::{Order, decision::Earlier, request::Request},
     storage::Cancelled,
@@ -61,9 +61,6 @@ const CANCEL: &str = "
     )
     UPDATE orders AS o SET status = 'CANCELLED' FROM cancelled AS c
     WHERE o.account_id = c.account_id AND o.order_id = c.order_id";
-
-const LOCK_PRODUCTS: &str =
-    "SELECT FROM products WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE";
 
 const RETURN_STOCK: &str = "
     UPDATE products AS p SET stock = p.stock + c.quantity
