@@ -28,6 +28,7 @@ pub struct Postgres {
     directory: TempDir,
     programs: PathBuf,
     port: u16,
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -36,6 +37,14 @@ impl Postgres {
     /// # Errors
     /// [`HarnessError::Missing`] when PostgreSQL is not installed; nothing is skipped silently.
     pub async fn start() -> Result<Self, HarnessError> {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`Postgres::start`], with more settings (`name=value`); the last word on a name counts.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_with(settings: &[&str]) -> Result<Self, HarnessError> {
         let programs = programs().ok_or(HarnessError::Missing {
             program: "PostgreSQL",
             hint: "apt-get install postgresql",
@@ -51,10 +60,17 @@ impl Postgres {
         // What initdb writes need not survive a crash before the server first starts.
         process::run("initdb", initdb.arg("--no-sync"))?;
         let port = free_port()?;
-        let process = start(&programs, &directory, port)?;
-        let mut server = Self { process, directory, programs, port };
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let process = start(&programs, &directory, port, &settings)?;
+        let mut server = Self { process, directory, programs, port, settings };
         server.wait_until_it_answers().await?;
         Ok(server)
+    }
+
+    /// The server's first process, as long as it runs; its children do the work.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// The address of a database of this server.
@@ -99,7 +115,7 @@ impl Postgres {
     pub async fn start_again(&mut self) -> Result<(), HarnessError> {
         let began = Instant::now();
         loop {
-            self.process = start(&self.programs, &self.directory, self.port)?;
+            self.process = start(&self.programs, &self.directory, self.port, &self.settings)?;
             // Children of a killed postmaster may hold the shared memory for a moment.
             match self.wait_until_it_answers().await {
                 Err(HarnessError::Failed { .. }) if began.elapsed() < PATIENCE => {
@@ -164,7 +180,12 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn start(programs: &Path, directory: &TempDir, port: u16) -> Result<Process, HarnessError> {
+fn start(
+    programs: &Path,
+    directory: &TempDir,
+    port: u16,
+    more: &[String],
+) -> Result<Process, HarnessError> {
     let mut arguments = vec![format!("-D{}", data_of(directory).display())];
     let settings = [
         "listen_addresses=127.0.0.1".to_owned(),
@@ -173,7 +194,8 @@ fn start(programs: &Path, directory: &TempDir, port: u16) -> Result<Process, Har
         "max_connections=200".to_owned(),
         "shared_buffers=256MB".to_owned(),
     ];
-    arguments.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]));
+    arguments
+        .extend(settings.iter().chain(more).flat_map(|setting| ["-c".to_owned(), setting.clone()]));
     let program = programs.join("postgres");
     Process::start("PostgreSQL", User::Postgres, &program, arguments, &log_of(directory))
 }

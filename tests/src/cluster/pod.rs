@@ -86,6 +86,12 @@ impl Pod {
         self.admin
     }
 
+    /// Its process, as long as it runs.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Where it logs.
     #[must_use]
     pub fn log(&self) -> &Path {

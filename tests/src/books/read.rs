@@ -9,47 +9,52 @@ use thiserror::Error;
 use uuid::Uuid;
 
 /// Whose order or reservation.
-pub(crate) type Name = (i64, Uuid);
+pub(super) type Name = (i64, Uuid);
 
 /// What the order service has.
 #[derive(Debug, Default)]
-pub(crate) struct Orders {
+pub(super) struct Orders {
     /// Orders by account and id.
-    pub(crate) placed: HashMap<Name, Order>,
+    pub(super) placed: HashMap<Name, Order>,
     /// Orders that the outbox has something to say about, with what it says.
-    pub(crate) waiting: HashSet<(Name, String)>,
+    pub(super) waiting: HashSet<(Name, String)>,
     /// Orders whose keys are undecided.
-    pub(crate) undecided: HashSet<Name>,
+    pub(super) undecided: HashSet<Name>,
 }
 
 /// An order.
 #[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) amount: Money,
-    pub(crate) cancelled: bool,
+pub(super) struct Order {
+    pub(super) amount: Money,
+    pub(super) cancelled: bool,
 }
 
 /// A reservation that an order made, or could have.
 #[derive(Debug)]
-pub(crate) struct Reservation {
-    pub(crate) state: String,
-    pub(crate) captured: Money,
-    pub(crate) refunded: Money,
+pub(super) struct Reservation {
+    pub(super) state: String,
+    pub(super) captured: Money,
+    pub(super) refunded: Money,
 }
 
 /// Why the books cannot be read.
 #[derive(Debug, Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The database is away, or is another one.
     #[error("cannot read {url}: {source}")]
-    Database { url: DatabaseUrl, source: sqlx::Error },
+    Database {
+        /// Which.
+        url: DatabaseUrl,
+        /// What it said.
+        source: sqlx::Error,
+    },
     /// A row that no service wrote.
     #[error("cannot make sense of a row: {0}")]
     Row(String),
 }
 
 /// All reservations whose reserve_id is an order's: a UUID. Others were made by somebody else.
-pub(crate) async fn reservations(
+pub(super) async fn reservations(
     url: &DatabaseUrl,
 ) -> Result<HashMap<Name, Reservation>, ReadError> {
     let query = "
@@ -66,7 +71,7 @@ pub(crate) async fn reservations(
 }
 
 /// All orders, undecided keys and outbox rows.
-pub(crate) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
+pub(super) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
     let queries = match url {
         DatabaseUrl::Postgres(_) => [
             "SELECT account_id::text, order_id::text, amount::text, status, '' FROM orders",

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use proto::Money;
 use serde::Serialize;
 
-use crate::books::{Name, Order, Orders, Reservation};
+use super::read::{Name, Order, Orders, Reservation};
 
 /// A breach, with the rows that show it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Breach {
+pub struct Breach {
     invariant: &'static str,
     row: String,
 }
 
 /// All breaches, in an order that is the same each time.
-pub(crate) fn all(orders: &Orders, reservations: &HashMap<Name, Reservation>) -> Vec<Breach> {
+pub(super) fn all(orders: &Orders, reservations: &HashMap<Name, Reservation>) -> Vec<Breach> {
     let paid = orders
         .placed
         .iter()

@@ -1,0 +1,169 @@
+//! `cargo run --release -p tests --bin load`: load on the pair, and how it fared.
+//!
+//! Prints a table and, as its last line, one JSON object. Exits with 1 when a request failed or an
+//! invariant is broken.
+
+mod args;
+mod progress;
+mod show;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use proto::order::v1::OnDuplicate;
+use tests::clients::Clients;
+use tests::document_b;
+use tests::load::{
+    Accounts, Connections, CpuUse, Figures, Mix, Opening, Orders, Products, Record, Reserves, Run,
+    Stage, open_accounts, put_products,
+};
+
+use args::{Args, Call, Profile, Requests};
+
+/// Enough for all of a run, and the sum of all accounts' is still far from the limit.
+const OPENING_BALANCE: u64 = 1_000_000_000;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Args::parse().with_profile()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("load: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when nothing failed.
+async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    if args.profile == Some(Profile::Duplicates) {
+        return duplicates(args).await;
+    }
+    let stage = match args.target.is_empty() {
+        true => Some(start(args).await?),
+        false => None,
+    };
+    let [accounts, orders] = connect(args, stage.as_ref()).await?;
+    prepare(&args.requests, &accounts, &orders).await?;
+    let (figures, record) = measure(args, accounts, orders, stage.as_ref()).await;
+    let books = match stage {
+        Some(stage) => Some(stage.finish().await?),
+        None => None,
+    };
+    show::show(args, &figures, &record, books.as_ref())?;
+    Ok(figures.tally.failed() == 0)
+}
+
+async fn start(args: &Args) -> Result<Stage, Box<dyn Error>> {
+    eprintln!("Building and starting {0} + {0} pods on {1:?} …", args.pods, args.spawn);
+    let flags = [args.account_flag.clone(), args.order_flag.clone()];
+    Ok(Stage::start(args.spawn.kind(), args.pods, flags).await?)
+}
+
+async fn connect(args: &Args, stage: Option<&Stage>) -> Result<[Connections; 2], Box<dyn Error>> {
+    let clients = args.requests.clients;
+    if let Some(stage) = stage {
+        return Ok(stage.connect(clients).await?);
+    }
+    let connections =
+        [&args.account_target, &args.target].map(|addresses| Connections::open(addresses, clients));
+    let [accounts, orders] = connections;
+    Ok([accounts?, orders?])
+}
+
+async fn prepare(
+    requests: &Requests,
+    accounts: &Connections,
+    orders: &Connections,
+) -> Result<(), Box<dyn Error>> {
+    let opening = Opening { accounts: count(requests), balance: OPENING_BALANCE };
+    open_accounts(&accounts.of_request(0), opening).await?;
+    if requests.lines > 0 {
+        put_products(&orders.of_request(0), requests.products, requests.stock).await?;
+    }
+    Ok(())
+}
+
+fn count(requests: &Requests) -> u32 {
+    if requests.hot_account { 1 } else { requests.accounts }
+}
+
+fn mix(requests: &Requests) -> Mix {
+    let products = match requests.lines {
+        0 => Products::None,
+        lines => Products::Lines { lines, count: requests.products },
+    };
+    let started = humantime::format_rfc3339_millis(started_at());
+    Mix {
+        seed: requests.seed,
+        run: format!("load-{started}"),
+        accounts: Accounts { count: count(requests), zipf: requests.zipf },
+        products,
+        duplicates: requests.duplicates,
+        on_duplicate: if requests.reject { OnDuplicate::Reject } else { OnDuplicate::Replay },
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "names the run's keys, decides nothing")]
+fn started_at() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// Warms up, measures, and waits for the last answer.
+async fn measure(
+    args: &Args,
+    accounts: Connections,
+    orders: Connections,
+    stage: Option<&Stage>,
+) -> (Figures, Arc<Record>) {
+    let requests = &args.requests;
+    let (mix, deadline) = (mix(requests), requests.deadline);
+    let start = |record: &Arc<Record>, first| {
+        let (record, mix) = (Arc::clone(record), mix.clone());
+        match requests.call {
+            Call::PlaceOrder => {
+                let work = Orders { connections: orders.clone(), mix, deadline };
+                Run::start(Arc::new(work), requests.pace(), first, record)
+            }
+            Call::Reserve => {
+                let work = Reserves { connections: accounts.clone(), mix, deadline };
+                Run::start(Arc::new(work), requests.pace(), first, record)
+            }
+        }
+    };
+    let warming = start(&Arc::default(), 0);
+    tokio::time::sleep(args.warm_up).await;
+    let first = warming.finish().await;
+
+    let record = Arc::new(Record::default());
+    let cpu = || stage.map_or_else(CpuUse::default, Stage::cpu);
+    let (began, cpu_before) = (Instant::now(), cpu());
+    let running = start(&record, first);
+    progress::until(args.duration, requests.requests, &record).await;
+    let time = began.elapsed();
+    running.finish().await;
+    let cpu = cpu() - cpu_before;
+    // What was under way at the end is answered after it; in a closed loop that is time spent too.
+    let time = if requests.in_flight.is_some() { began.elapsed() } else { time };
+    (Figures { tally: record.total(), time, cpu }, record)
+}
+
+/// Document B's crowds: 10, 100 and 1,000 requests with one key.
+async fn duplicates(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let stage = start(args).await?;
+    let clients = Clients::connect(stage.cluster()).await?;
+    // The first crowd on a cold pair would measure page faults and empty caches.
+    let first_id = 1_000;
+    document_b::run_all(&clients, first_id).await?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let report = document_b::run_all(&clients, 1).await?;
+    drop(clients);
+    stage.finish().await?;
+    println!("{}", document_b::table(&report));
+    println!("{}", report.json());
+    Ok(report.ok)
+}

@@ -1,0 +1,28 @@
+//! A line that shows how the run goes, where somebody watches.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tests::load::Record;
+
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// Waits for the end of the run: its time is over, or so many requests are answered.
+pub(crate) async fn until(duration: Duration, requests: Option<u64>, record: &Record) {
+    let (began, bar) = (Instant::now(), ProgressBar::new(duration.as_secs()));
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s  {msg}");
+    bar.set_style(style.expect("a constant template"));
+    while began.elapsed() < duration {
+        tokio::time::sleep(GLANCE.min(duration.saturating_sub(began.elapsed()))).await;
+        let second = usize::try_from(began.elapsed().as_secs()).unwrap_or(usize::MAX);
+        let last = record.window(second.saturating_sub(1)..second);
+        let total = record.total();
+        bar.set_position(began.elapsed().as_secs());
+        let (rate, p99, failed) = (last.requests(), last.quantile_ms(0.99), total.failed());
+        bar.set_message(format!("{rate}/s  p99 {p99:.1} ms  {failed} failed"));
+        if requests.is_some_and(|wanted| total.requests() >= wanted) {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+}

@@ -1,0 +1,71 @@
+//! The figures for people, for machines, and as a page.
+
+use std::error::Error;
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use serde_json::json;
+use tests::books;
+use tests::load::{Figures, Record};
+use tests::report;
+
+use crate::args::Args;
+
+pub(crate) fn show(
+    args: &Args,
+    figures: &Figures,
+    record: &Record,
+    books: Option<&books::Report>,
+) -> Result<(), Box<dyn Error>> {
+    let rows = rows(figures, books);
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    for (what, much) in &rows {
+        table.add_row([*what, much.as_str()]);
+    }
+    println!("{table}");
+    if let Some(path) = &args.report {
+        let table = report::Table {
+            heading: "Figures".to_owned(),
+            columns: vec![String::new(), String::new()],
+            rows: rows.into_iter().map(|(what, much)| vec![what.to_owned(), much]).collect(),
+        };
+        let title = "Load on Holdfast".to_owned();
+        let command = std::env::args().collect::<Vec<_>>().join(" ");
+        report::Page { title, command, tables: vec![table] }.write(record, path)?;
+    }
+    let mut line = figures.json();
+    line["seed"] = json!(args.requests.seed);
+    line["verified"] = json!(books.is_some_and(|books| books.ok));
+    line["orders"] = json!(books.map(|books| books.orders));
+    println!("{line}");
+    Ok(())
+}
+
+fn rows(figures: &Figures, books: Option<&books::Report>) -> Vec<(&'static str, String)> {
+    let tally = &figures.tally;
+    let ms = |quantile| format!("{:.1} ms", tally.quantile_ms(quantile));
+    let cpu = |of| format!("{:.3} s", figures.cpu_per_thousand(of));
+    let mut rows = vec![
+        ("answered", format!("{:.0} a second", figures.per_second())),
+        ("requests", tally.requests().to_string()),
+        ("done", tally.done.to_string()),
+        ("replayed", tally.replayed.to_string()),
+        ("refused", tally.refused.to_string()),
+        ("failed", format!("{} {}", tally.failed(), tally.failures_in_words())),
+        ("p50", ms(0.5)),
+        ("p99", ms(0.99)),
+        ("p99.9", ms(0.999)),
+        ("slowest", ms(1.0)),
+    ];
+    if let Some(books) = books {
+        rows.extend([
+            ("CPU for 1,000: load", cpu(figures.cpu.load)),
+            ("order-service", cpu(figures.cpu.order)),
+            ("account-service", cpu(figures.cpu.account)),
+            ("PostgreSQL", cpu(figures.cpu.postgres)),
+            ("invariants", format!("hold for all {} orders", books.orders)),
+        ]);
+    }
+    rows
+}

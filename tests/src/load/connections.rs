@@ -1,0 +1,45 @@
+//! Client connections, each a channel of its own, used in turn.
+
+use client::{BuildError, Channel};
+
+/// So many channels, one TCP connection each.
+#[derive(Clone)]
+pub struct Connections<C = Channel> {
+    channels: Vec<C>,
+}
+
+impl Connections {
+    /// Makes `count` channels, each to one of these addresses (`host:port`) in turn. Each connects on its own.
+    ///
+    /// # Errors
+    /// When an address is not understood.
+    pub fn open(addresses: &[String], count: usize) -> Result<Self, BuildError> {
+        let each = addresses.iter().cycle().take(count.max(1));
+        let channels = each.map(|address| Channel::builder(format!("http://{address}")).build());
+        Ok(Self { channels: channels.collect::<Result<_, _>>()? })
+    }
+
+    /// Waits until every channel has a connection.
+    pub async fn ready(&self) {
+        for channel in &self.channels {
+            channel.until(|stats| stats.ready() > 0).await;
+        }
+    }
+}
+
+impl<C: Clone> Connections<C> {
+    /// Channels made elsewhere, at least one.
+    #[must_use]
+    pub fn of(channels: Vec<C>) -> Self {
+        assert!(!channels.is_empty(), "no channel to send on");
+        Self { channels }
+    }
+
+    /// The channel of the request with this number.
+    #[must_use]
+    pub fn of_request(&self, number: u64) -> C {
+        let count = u64::try_from(self.channels.len()).expect("a count");
+        let index = usize::try_from(number % count).expect("less than a length");
+        self.channels[index].clone()
+    }
+}

@@ -1,0 +1,94 @@
+//! The figures of a run.
+
+use std::ops::Sub;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Tally;
+
+/// CPU time by who used it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuUse {
+    /// The load generator.
+    pub load: Duration,
+    /// order-service.
+    pub order: Duration,
+    /// account-service.
+    pub account: Duration,
+    /// The database server with all its processes.
+    pub postgres: Duration,
+}
+
+impl Sub for CpuUse {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            load: self.load.saturating_sub(before.load),
+            order: self.order.saturating_sub(before.order),
+            account: self.account.saturating_sub(before.account),
+            postgres: self.postgres.saturating_sub(before.postgres),
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// The requests that were due in the measured time.
+    pub tally: Tally,
+    /// The measured time.
+    pub time: Duration,
+    /// CPU time used in it.
+    pub cpu: CpuUse,
+}
+
+impl Figures {
+    /// Requests that got an answer a second: failures are none.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        as_f64(self.tally.requests() - self.tally.failed()) / self.time.as_secs_f64()
+    }
+
+    /// CPU seconds for a thousand requests.
+    #[must_use]
+    pub fn cpu_per_thousand(&self, of: Duration) -> f64 {
+        of.as_secs_f64() * 1000.0 / as_f64(self.tally.requests()).max(1.0)
+    }
+
+    /// All of it as one JSON object.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let tally = &self.tally;
+        json!({
+            "seconds": rounded(self.time.as_secs_f64()),
+            "requests": tally.requests(),
+            "per_s": self.per_second().round(),
+            "done": tally.done,
+            "replayed": tally.replayed,
+            "refused": tally.refused,
+            "failed": tally.failed(),
+            "failures": tally.failures_in_words(),
+            "p50_ms": rounded(tally.quantile_ms(0.5)),
+            "p99_ms": rounded(tally.quantile_ms(0.99)),
+            "p999_ms": rounded(tally.quantile_ms(0.999)),
+            "max_ms": rounded(tally.max_ms()),
+            "cpu_s_per_1000": {
+                "load": rounded(self.cpu_per_thousand(self.cpu.load)),
+                "order": rounded(self.cpu_per_thousand(self.cpu.order)),
+                "account": rounded(self.cpu_per_thousand(self.cpu.account)),
+                "postgres": rounded(self.cpu_per_thousand(self.cpu.postgres)),
+            },
+        })
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,63 @@
+//! What a run needs to be there: accounts with money, products in stock.
+
+use client::Channel;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use proto::account::v1::OpenAccountRequest;
+use proto::account::v1::account_service_client::AccountServiceClient;
+use proto::order::v1::PutProductRequest;
+use proto::order::v1::catalog_service_client::CatalogServiceClient;
+
+use crate::HarnessError;
+
+/// Calls under way at once while preparing.
+const AT_ONCE: usize = 64;
+
+/// What accounts are opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Accounts 1 to this.
+    pub accounts: u32,
+    /// Their opening balance.
+    pub balance: u64,
+}
+
+/// Opens accounts; those that are there already stay as they are.
+///
+/// # Errors
+/// When one cannot be opened.
+pub async fn open_accounts(channel: &Channel, opening: Opening) -> Result<(), HarnessError> {
+    let stub = AccountServiceClient::new(channel.clone());
+    let calls = (1..=opening.accounts).map(|account| {
+        let mut stub = stub.clone();
+        async move {
+            let request = OpenAccountRequest {
+                account_id: i64::from(account),
+                currency: String::new(),
+                opening_balance: opening.balance.to_string(),
+            };
+            stub.open_account(request).await.map_err(HarnessError::call("open an account"))
+        }
+    });
+    stream::iter(calls).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await
+}
+
+/// Puts products 1 to `count` with so much in stock, at a price of 1.
+///
+/// # Errors
+/// When one cannot be put.
+pub async fn put_products(channel: &Channel, count: u32, stock: i64) -> Result<(), HarnessError> {
+    let stub = CatalogServiceClient::new(channel.clone());
+    let calls = (1..=count).map(|product| {
+        let mut stub = stub.clone();
+        async move {
+            let request = PutProductRequest {
+                product_id: i64::from(product),
+                name: format!("product {product}"),
+                price: "1".to_owned(),
+                stock,
+            };
+            stub.put_product(request).await.map_err(HarnessError::call("put a product"))
+        }
+    });
+    stream::iter(calls).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await
+}

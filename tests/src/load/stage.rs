@@ -1,0 +1,128 @@
+//! A pair of services of one's own to put load on: release or debug, as the program that asks.
+
+use std::time::Duration;
+
+use database::DatabaseUrl;
+
+use super::{Connections, CpuUse};
+use crate::cluster::{Binaries, Cluster, Databases, Plan, Pod};
+use crate::postgres::Postgres;
+use crate::{HarnessError, books, cpu};
+
+/// PostgreSQL as a small production server would have it. Durability is PostgreSQL's default:
+/// fsync and synchronous_commit on.
+const POSTGRES: [&str; 2] = ["shared_buffers=2GB", "max_wal_size=8GB"];
+
+/// Which database the pair keeps its books in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A PostgreSQL server of its own.
+    Postgres,
+    /// Files.
+    Sqlite,
+}
+
+/// A running pair.
+#[derive(Debug)]
+pub struct Stage {
+    cluster: Cluster,
+    postgres: Option<Postgres>,
+}
+
+impl Stage {
+    /// Starts so many pods of each service, and the database under them.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(
+        kind: Kind,
+        pods: usize,
+        [account_flags, order_flags]: [Vec<String>; 2],
+    ) -> Result<Self, HarnessError> {
+        let binaries = Binaries::build()?;
+        let postgres = match kind {
+            Kind::Postgres => Some(Postgres::start_with(&POSTGRES).await?),
+            Kind::Sqlite => None,
+        };
+        let databases = match &postgres {
+            Some(server) => Some(Databases {
+                account: server.create_database("account").await?,
+                order: server.create_database("orders").await?,
+            }),
+            None => None,
+        };
+        let plan =
+            Plan { account_pods: pods, order_pods: pods, account_flags, order_flags, databases };
+        let cluster = Cluster::start(binaries, plan).await?;
+        Ok(Self { cluster, postgres })
+    }
+
+    /// The pair.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The database server, if it is one.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
+    }
+
+    /// Where order-service listens.
+    #[must_use]
+    pub fn order_addresses(&self) -> Vec<String> {
+        addresses(&self.cluster.order)
+    }
+
+    /// Where account-service listens.
+    #[must_use]
+    pub fn account_addresses(&self) -> Vec<String> {
+        addresses(&self.cluster.account)
+    }
+
+    /// Connections to both, ready: to account-service one a pod, to order-service so many.
+    ///
+    /// # Errors
+    /// Never for addresses of a running pair.
+    pub async fn connect(&self, clients: usize) -> Result<[Connections; 2], client::BuildError> {
+        let accounts = Connections::open(&self.account_addresses(), clients)?;
+        let orders = Connections::open(&self.order_addresses(), clients)?;
+        accounts.ready().await;
+        orders.ready().await;
+        Ok([accounts, orders])
+    }
+
+    /// CPU time used so far, by who used it. What has ended counts as nothing.
+    #[must_use]
+    pub fn cpu(&self) -> CpuUse {
+        let of = |pods: &[Pod]| pods.iter().filter_map(|pod| cpu::of(pod.pid()).ok()).sum();
+        let postgres = self.postgres.as_ref().and_then(|server| cpu::of_family(server.pid()).ok());
+        CpuUse {
+            load: cpu::of(std::process::id()).unwrap_or_default(),
+            order: of(&self.cluster.order),
+            account: of(&self.cluster.account),
+            postgres: postgres.unwrap_or(Duration::ZERO),
+        }
+    }
+
+    /// Asks all pods to leave and reads the books of both.
+    ///
+    /// # Errors
+    /// When a pod does not leave in order, or an invariant is broken: the error shows the rows.
+    pub async fn finish(mut self) -> Result<books::Report, HarnessError> {
+        self.cluster.stop()?;
+        self.cluster.verify()?;
+        let url = |text: &str| text.parse::<DatabaseUrl>().expect("an address of our own");
+        let databases = self.cluster.databases();
+        let failed = |output| HarnessError::Failed { what: "verify".to_owned(), output };
+        let report = books::verify(&url(&databases.account), &url(&databases.order))
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        if report.ok { Ok(report) } else { Err(failed(format!("{:#?}", report.breaches))) }
+    }
+}
+
+fn addresses(pods: &[Pod]) -> Vec<String> {
+    pods.iter().map(|pod| pod.address().to_string()).collect()
+}
