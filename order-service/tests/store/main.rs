@@ -7,6 +7,7 @@ mod keys;
 mod orders;
 mod outbox;
 mod partitions;
+mod plans;
 mod settling;
 #[path = "../support/mod.rs"]
 mod support;

@@ -38,6 +38,8 @@ const LOCK: &str = "
 
 const PRICES: &str = "SELECT product_id, price FROM products WHERE product_id = ANY($1)";
 
+/// A scalar subquery is looked up key by key. Asked with NOT EXISTS, the planner makes an anti join of it that reads the
+/// whole day.
 const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, request, created_at
@@ -47,12 +49,13 @@ const CLAIM: &str = "
         now() + make_interval(secs => $7), c.digest, c.amount, c.request, now()
     FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[])
         AS c (account_id, idempotency_key, order_id, digest, amount, request)
-    WHERE NOT EXISTS (
-        SELECT FROM idempotency_keys AS other
+    WHERE (
+        SELECT other.day FROM idempotency_keys AS other
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
-          AND other.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $8 AND (now() AT TIME ZONE 'UTC')::date + 1
-          AND other.day <> (now() AT TIME ZONE 'UTC')::date
-    )
+          AND (other.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $8 AND (now() AT TIME ZONE 'UTC')::date - 1
+               OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
+        LIMIT 1
+    ) IS NULL
     ON CONFLICT DO NOTHING
     RETURNING order_id, day, created_at";
 

@@ -14,19 +14,25 @@ use crate::{
 };
 
 /// Should a key ever have two rows, the one that placed an order speaks for it, else the earlier.
+///
+/// Looked up key by key: as a plain join the planner may read the whole day in the order of its index.
 const READ: &str = "
-    SELECT DISTINCT ON (k.account_id, k.idempotency_key) k.*, k.lease_until <= now() AS lease_over
+    SELECT k.*, k.lease_until <= now() AS lease_over
     FROM UNNEST($1::bigint[], $2::text[]) AS c (account_id, idempotency_key)
-    JOIN idempotency_keys AS k USING (account_id, idempotency_key)
-    WHERE k.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $3 AND (now() AT TIME ZONE 'UTC')::date + 1
-    ORDER BY k.account_id, k.idempotency_key, k.status <> 'SUCCESS', k.day";
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_keys AS one
+        WHERE one.account_id = c.account_id AND one.idempotency_key = c.idempotency_key
+          AND one.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $3 AND (now() AT TIME ZONE 'UTC')::date + 1
+        ORDER BY one.status <> 'SUCCESS', one.day
+        LIMIT 1
+    ) AS k";
 
 const TAKE_OVER: &str = "
     UPDATE idempotency_keys AS k
     SET fence = k.fence + 1, lease_until = now() + make_interval(secs => $5)
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[]) AS c (account_id, idempotency_key, day, fence)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
-      AND k.fence = c.fence AND k.status = 'PROCESSING' AND k.lease_until <= now()
+      AND k.fence = c.fence AND k.decided_at IS NULL AND k.lease_until <= now()
     RETURNING k.order_id, k.fence";
 
 const HAND_BACK: &str = "
@@ -34,7 +40,7 @@ const HAND_BACK: &str = "
     SET lease_until = now()
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[]) AS c (account_id, idempotency_key, day, fence)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
-      AND k.fence = c.fence AND k.status = 'PROCESSING'";
+      AND k.fence = c.fence AND k.decided_at IS NULL";
 
 const OVERDUE: &str = "
     SELECT k.*, TRUE AS lease_over, k.created_at <= now() - make_interval(secs => $1) AS give_up

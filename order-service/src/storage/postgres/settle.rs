@@ -25,13 +25,15 @@ use crate::order::{
     key::Outcome,
 };
 
+/// Undecided is `decided_at IS NULL` here and not `status = 'PROCESSING'`: that would lead the planner to the index of
+/// running keys, all of which it would read for each batch.
 const DECIDE: &str = "
     UPDATE idempotency_keys AS k
     SET status = c.status, response = c.response, decided_at = now()
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
         AS c (account_id, idempotency_key, day, fence, status, response)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
-      AND k.fence = c.fence AND k.status = 'PROCESSING'
+      AND k.fence = c.fence AND k.decided_at IS NULL
     RETURNING k.order_id, k.fence, k.decided_at";
 
 const CORRECT: &str = "

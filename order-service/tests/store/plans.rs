@@ -1,0 +1,83 @@
+//! How PostgreSQL finds the rows: by their keys, whatever it believed about the tables when it planned.
+
+use std::time::{Duration, Instant};
+
+use database::DatabaseUrl;
+use order_service::{
+    order::decision::{Settlement, Verdict},
+    storage::{Claimed, Store, postgres::PostgresStore},
+};
+use sqlx::{ConnectOptions, PgConnection};
+
+use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};
+
+const BATCHES: usize = 150;
+const BATCH: usize = 10;
+
+/// Index entries and rows that one order may make the database look at, over all its statements. A statement that
+/// reads every key of the day, or every key under way, looks at hundreds here.
+const READ_BY_ONE_ORDER: i64 = 25;
+
+/// Index entries read and rows read without an index, by now.
+async fn read(connection: &mut PgConnection) -> i64 {
+    let query = "
+        SELECT coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes), 0)::bigint
+            + coalesce((SELECT sum(seq_tup_read) FROM pg_stat_user_tables), 0)::bigint";
+    sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
+}
+
+/// Waits until the server has been told of all orders. It is told when a connection closes.
+async fn told(connection: &mut PgConnection, orders: usize) {
+    let began = Instant::now();
+    let query = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'orders'";
+    loop {
+        let inserted: i64 = sqlx::query_scalar(query).fetch_one(&mut *connection).await.unwrap();
+        if usize::try_from(inserted).unwrap() >= orders {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{inserted} of {orders} were told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A batch on its way: claimed while earlier ones are still under way, read, and settled.
+async fn place_batch(store: &mut PostgresStore, batch: usize, waiting: &mut Vec<Settlement>) {
+    let requests: Vec<_> =
+        (0..BATCH).map(|n| amount(1 + n as i64, &format!("key-{batch}"), "10")).collect();
+    let claims: Vec<_> = requests.iter().map(new_claim).collect();
+    for claimed in store.claim(&claims).await.unwrap() {
+        let Claimed::Mine(claim) = claimed else { panic!("not claimed: {claimed:?}") };
+        waiting.push(settlement(&claim, Verdict::Reserved));
+    }
+    let keys: Vec<_> =
+        (0..BATCH).map(|n| (account(1 + n as i64), key(&format!("key-{batch}")))).collect();
+    store.keys(&keys).await.unwrap();
+    // Half of the keys stay undecided until the end.
+    let settled = waiting.split_off(waiting.len() - BATCH / 2);
+    let notices: Vec<_> =
+        store.settle(&settled).await.unwrap().into_iter().filter_map(|s| s.notice).collect();
+    store.finish_notices(&notices).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_order_reads_does_not_grow_with_the_tables() {
+    let place = PostgresStore::fresh().await;
+    let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
+    let mut connection = address.connect().await.unwrap();
+    // Every statement is planned on empty tables, by a connection that stays.
+    let mut store = place.store::<PostgresStore>(LONG);
+    let before = read(&mut connection).await;
+    let mut waiting = Vec::new();
+    for batch in 0..BATCHES {
+        place_batch(&mut store, batch, &mut waiting).await;
+    }
+    for settled in waiting.chunks(BATCH) {
+        store.settle(settled).await.unwrap();
+    }
+    drop(store);
+    let orders = BATCHES * BATCH;
+    told(&mut connection, orders).await;
+    let by_one = (read(&mut connection).await - before) / i64::try_from(orders).unwrap();
+    assert!(by_one <= READ_BY_ONE_ORDER, "{by_one} rows were read for each order");
+    assert!(by_one > 0, "the counters do not count");
+}
