@@ -5,21 +5,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 use http_body::Frame;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::{Cause, Record};
+use crate::call::{Cause, Pumping, Underway};
 use crate::code::Code;
 use crate::connection::Slot;
 use crate::error::Error;
+use crate::messages::{Measure, TooLong};
 
 /// What a [`Channel`](crate::Channel) answers with.
 pub struct Body(State);
@@ -35,32 +33,31 @@ struct Streaming {
     /// Set up at the first wait: many bodies never wait.
     alarm: Option<Pin<Box<Sleep>>>,
     in_trailers: bool,
+    measure: Option<Measure>,
     finish: Finish,
     /// Sends the rest of the request; ends with the response.
-    pump: Option<AbortOnDropHandle<()>>,
+    pump: Option<Pumping>,
 }
 
 /// What has to be done when an answered attempt ends: its place is given back, its outcome counted.
 pub(crate) struct Finish {
-    record: Arc<Record>,
+    underway: Underway,
     slot: Slot,
-    began: Instant,
 }
 
 impl Finish {
-    pub(crate) fn new(record: Arc<Record>, slot: Slot, began: Instant) -> Self {
-        Self { record, slot, began }
+    pub(crate) fn new(underway: Underway, slot: Slot) -> Self {
+        Self { underway, slot }
     }
 
     /// The attempt ended with this status; whether the call did, others decide.
-    pub(crate) fn attempt_ended(&self, code: Code) {
-        self.record.attempt_ended(code, self.began);
-        self.slot.connection().endpoint.report(!code.blames_server());
+    pub(crate) fn attempt_ended(&mut self, code: Code) {
+        self.underway.ended(code);
     }
 
-    fn call_ended(&self, code: Code) {
+    fn call_ended(&mut self, code: Code) {
         self.attempt_ended(code);
-        self.record.call_ended(code);
+        self.underway.record().call_ended(code);
     }
 }
 
@@ -73,16 +70,15 @@ impl Body {
         stream: RecvStream,
         finish: Finish,
         deadline: Option<Instant>,
-        pump: Option<JoinHandle<()>>,
+        bytes_max: Option<u32>,
+        pump: Option<Pumping>,
     ) -> Self {
-        let pump = pump.map(AbortOnDropHandle::new);
-        let in_trailers = false;
-        let alarm = None;
         Self(State::Streaming(Box::new(Streaming {
             stream,
             deadline,
-            alarm,
-            in_trailers,
+            alarm: None,
+            in_trailers: false,
+            measure: bytes_max.map(Measure::new),
             finish,
             pump,
         })))
@@ -121,6 +117,7 @@ enum Event {
     /// The stream ended and said nothing more.
     Silence,
     Broken(h2::Error),
+    TooLong(TooLong),
     Deadline,
 }
 
@@ -140,7 +137,10 @@ impl Streaming {
                 Some(Ok(data)) => {
                     // Fails only for more bytes than came in.
                     let _ = self.stream.flow_control().release_capacity(data.len());
-                    return Poll::Ready(Event::Data(data));
+                    let measured = self.measure.as_mut().map_or(Ok(()), |it| it.advance(&data));
+                    return Poll::Ready(
+                        measured.map_or_else(Event::TooLong, |()| Event::Data(data)),
+                    );
                 }
                 Some(Err(error)) => return Poll::Ready(Event::Broken(error)),
                 None => self.in_trailers = true,
@@ -154,7 +154,7 @@ impl Streaming {
     }
 
     fn end(self, event: Event) -> Result<Frame<Bytes>, Error> {
-        let Self { stream, finish, pump, .. } = self;
+        let Self { stream, mut finish, mut pump, .. } = self;
         let result = match event {
             Event::Data(data) => return Ok(Frame::data(data)),
             Event::Trailers(trailers) => match trailers.get("grpc-status") {
@@ -166,10 +166,15 @@ impl Streaming {
             },
             Event::Silence => Err(cut_off()),
             Event::Broken(error) => {
-                let connection = finish.slot.connection();
-                let id = stream.stream_id().as_u32();
-                let cause = Cause::of_stream(&error, id, &connection.facts);
-                Err(Error::new(cause.code(), connection.describe(&error)))
+                Err(pump.as_mut().and_then(Pumping::failure).unwrap_or_else(|| {
+                    let connection = finish.slot.connection();
+                    let id = stream.stream_id().as_u32();
+                    let cause = Cause::of_stream(&error, id, &connection.facts);
+                    Error::new(cause.code(), connection.describe(&error))
+                }))
+            }
+            Event::TooLong(too_long) => {
+                Err(Error::new(Code::ResourceExhausted, format!("response {too_long}")))
             }
             Event::Deadline => Err(Error::new(
                 Code::DeadlineExceeded,

@@ -26,6 +26,7 @@
 //! | layer | file | why it stands here |
 //! |---|---|---|
 //! | deadline | `call` | outermost, so that no wait below outlives it: attempts, backoff, waiting for an endpoint, the response's body |
+//! | message sizes | `messages` | each message is measured once as it passes, whatever attempt carries it |
 //! | record | `call::record` | sees the call as its caller does: one call, however many attempts |
 //! | retry rule or hedging | `call::retry`, `call::hedge` | around the pick, so that every attempt chooses anew |
 //! | replay | `call::replay` | remembers the request until one attempt is committed |
@@ -103,6 +104,7 @@ mod config;
 mod connection;
 mod entropy;
 mod error;
+mod messages;
 mod meters;
 mod pool;
 pub mod resolve;

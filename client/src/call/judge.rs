@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use h2::RecvStream;
 use http::{HeaderMap, Response, StatusCode};
-use tokio::time::Instant;
 
 use super::attempt::{self, Answered, Broken};
 use super::pick::{self, NoPlace};
+use super::pump::Pump;
 use super::retry::{Failed, Pushback};
-use super::{Call, Class, RequestBody};
+use super::{Call, Class, RequestBody, Underway};
 use crate::body::{Body, Finish};
 use crate::code::Code;
 use crate::config::{Recovery, RetryPolicy};
@@ -40,45 +40,40 @@ impl<B: RequestBody> Call<B> {
             .map_err(no_place)?;
         let endpoint = Arc::clone(&slot.connection().endpoint);
         self.tried_last.store(endpoint.id.raw(), Ordering::Relaxed);
-        endpoint.attempts.add_one();
-        self.record.attempt_started();
-        let began = Instant::now();
+        let mut underway = Underway::begin(&self.record, &endpoint, self.plan.deadline);
         let limit = match &self.plan.config.recovery {
             Recovery::Retry(RetryPolicy { attempt_timeout, .. }) => *attempt_timeout,
             Recovery::None | Recovery::Hedge(_) => None,
         };
         let request = self.plan.request(previous);
         match attempt::send(slot, request, &self.source, limit).await {
-            Ok(answered) => self.judge(answered, began),
+            Ok(answered) => self.judge(answered, underway),
             Err(Broken::Body(error)) => {
                 let failed = Failed::Transport(Class::Final);
                 Err(Failure::new(failed, Err(Error::request_body(error))))
             }
             Err(Broken::Transport { cause, message }) => {
                 let (class, code) = (cause.class(), cause.code());
-                self.record.attempt_broke(class, code, began);
-                if class == Class::Ambiguous {
-                    endpoint.report(false);
-                }
+                underway.broke(class, code);
                 Err(Failure::new(Failed::Transport(class), Err(Error::new(code, message))))
             }
         }
     }
 
     /// A response without a message that names a failure may be tried again; any other is committed.
-    fn judge(&self, answered: Answered<B>, began: Instant) -> Result<Response<Body>, Box<Failure>> {
+    fn judge(
+        &self,
+        answered: Answered<B>,
+        underway: Underway,
+    ) -> Result<Response<Body>, Box<Failure>> {
         let Answered { response, pump, slot } = answered;
         let (parts, stream) = response.into_parts();
-        let finish = Finish::new(Arc::clone(&self.record), slot, began);
+        let mut finish = Finish::new(underway, slot);
         let Some(code) = status_without_message(parts.status, &parts.headers, &stream) else {
             self.source.commit();
-            let pump = pump.map(|mut pump| {
-                tokio::spawn(async move {
-                    // What stopped it shows in the response.
-                    let _ = std::future::poll_fn(|cx| pump.poll(cx)).await;
-                })
-            });
-            let body = Body::streaming(stream, finish, self.plan.deadline, pump);
+            let bytes_max = self.plan.config.response_bytes_max;
+            let pump = pump.map(Pump::detach);
+            let body = Body::streaming(stream, finish, self.plan.deadline, bytes_max, pump);
             return Ok(Response::from_parts(parts, body));
         };
         let pushback = Pushback::read(&parts.headers);

@@ -3,14 +3,17 @@
 //! A piece is held back until it is known whether another follows, or that this is not yet known: the
 //! usual unary request then leaves as one DATA frame that also ends the stream.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::SendStream;
+use h2::{Reason, SendStream};
 use http_body::Body;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::replay::{Piece, Reader};
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
 
 pub(super) struct Pump<B> {
     reader: Reader<B>,
@@ -26,6 +29,40 @@ pub(super) enum Stopped {
     Body(BoxError),
     /// The stream is gone; its response tells why.
     Stream,
+}
+
+/// A pump with a task of its own, for the rest of a request whose response has begun. Ends with it.
+pub(crate) struct Pumping {
+    failed: oneshot::Receiver<Error>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Pumping {
+    /// What was wrong with the caller's body, if that is what ended the stream.
+    pub(crate) fn failure(&mut self) -> Option<Error> {
+        self.failed.try_recv().ok()
+    }
+}
+
+impl<B> Pump<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// Goes on by itself. A body that fails resets the stream: a server must not take what came so far
+    /// for all there is, and nobody must wait for more.
+    pub(super) fn detach(mut self) -> Pumping {
+        let (fail, failed) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            // A stream that is gone shows in the response.
+            if let Err(Stopped::Body(error)) = poll_fn(|cx| self.poll(cx)).await {
+                // Nobody listens when the response is over; the reset comes second, so that whoever
+                // it wakes finds the reason.
+                let _ = fail.send(Error::request_body(error));
+                self.stream.send_reset(Reason::CANCEL);
+            }
+        });
+        Pumping { failed, _task: AbortOnDropHandle::new(task) }
+    }
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Pump<B> {

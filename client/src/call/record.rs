@@ -62,6 +62,11 @@ impl Record {
         self.meters.attempt_ended(code, began.elapsed());
     }
 
+    /// Nobody waits for its outcome any more.
+    pub(super) fn attempt_cut_short(&self, code: Code, began: Instant) {
+        self.meters.attempt_ended(code, began.elapsed());
+    }
+
     pub(super) fn retry(&self, wait: Duration) {
         self.shared.telemetry.counters.retries.add_one();
         self.retries.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use crate::error::BoxError;
+use crate::code::Code;
+use crate::error::{BoxError, Error};
+use crate::messages::Measure;
 
 /// Bytes that all calls of a channel may remember together.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ struct Inner<B> {
     broken: bool,
     waiting: Vec<Waker>,
     budget: Arc<Budget>,
+    measure: Option<Measure>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +79,8 @@ pub(super) struct Reader<B> {
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Source<B> {
-    pub(super) fn new(body: B, budget: Arc<Budget>) -> Self {
+    /// A body whose messages may have `bytes_max` bytes each; any number if absent.
+    pub(super) fn new(body: B, budget: Arc<Budget>, bytes_max: Option<u32>) -> Self {
         let inner = Inner {
             body,
             pieces: Vec::new(),
@@ -86,6 +90,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Source<B> {
             broken: false,
             waiting: Vec::new(),
             budget,
+            measure: bytes_max.map(Measure::new),
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -144,6 +149,14 @@ impl<B> Inner<B> {
         self.budget.give_back(std::mem::take(&mut self.bytes));
     }
 
+    fn check(&mut self, data: &[u8]) -> Result<(), Error> {
+        let Some(measure) = &mut self.measure else { return Ok(()) };
+        measure.advance(data).map_err(|too_long| {
+            self.broken = true;
+            Error::new(Code::ResourceExhausted, format!("request {too_long}"))
+        })
+    }
+
     fn forget(&mut self, before: usize) {
         let gone = before.saturating_sub(self.forgotten).min(self.pieces.len());
         self.pieces.drain(..gone);
@@ -165,6 +178,9 @@ impl<B> Inner<B> {
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Inner<B> {
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, BoxError>> {
+        if self.broken {
+            return Poll::Ready(Err("the request body failed before".into()));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
                 self.waiting.push(cx.waker().clone());
@@ -183,6 +199,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Inner<B> {
             }
         };
         if let Piece::Data(data) = &piece {
+            self.check(data)?;
             self.remember(data);
         }
         self.pieces.push(piece.clone());

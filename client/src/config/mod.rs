@@ -1,7 +1,7 @@
 //! The service config: how calls of a service are retried, hedged, bounded and spread.
 //!
-//! The JSON is the one that grpc-java, grpc-go and grpc-core read (gRFC A2, A6, A17, A48, A50), so that
-//! one file serves every language. A config is checked whole: [`ServiceConfig::parse`] answers either
+//! The JSON is the one that grpc-java, grpc-go and grpc-core read (gRFC A2, A6, A17, A48, A50;
+//! grpc/grpc-proto `service_config.proto`), so that one file serves every language. A config is checked whole: [`ServiceConfig::parse`] answers either
 //! a config or **all** of its problems, each with its place. Nothing is applied from a bad config.
 //!
 //! One key is ours, inside a `methodConfig` entry: **`"idempotent": true`** says that running a method
@@ -47,6 +47,11 @@ pub(crate) struct MethodConfig {
     pub(crate) wait_for_ready: Option<bool>,
     /// Whether a call that may have run can be run again.
     pub(crate) idempotent: bool,
+    /// Longest request message, in bytes on the wire (`maxRequestMessageBytes`); zero allows only
+    /// empty ones. Absent: any length.
+    pub(crate) request_bytes_max: Option<u32>,
+    /// Longest response message (`maxResponseMessageBytes`), likewise.
+    pub(crate) response_bytes_max: Option<u32>,
     pub(crate) recovery: Recovery,
 }
 

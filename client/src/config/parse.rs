@@ -80,10 +80,13 @@ fn method_config(entry: &Node<'_>) -> MethodConfig {
         (None, Some(node)) => hedging_policy(&node).map_or(Recovery::None, Recovery::Hedge),
         (None, None) => Recovery::None,
     };
+    let bytes = |key| entry.get(key).and_then(|node| node.integer(0, u32::MAX));
     MethodConfig {
         timeout: entry.get("timeout").and_then(|node| node.duration()),
         wait_for_ready: entry.get("waitForReady").and_then(|node| node.boolean()),
         idempotent: entry.get("idempotent").and_then(|node| node.boolean()).unwrap_or(false),
+        request_bytes_max: bytes("maxRequestMessageBytes"),
+        response_bytes_max: bytes("maxResponseMessageBytes"),
         recovery,
     }
 }

@@ -55,7 +55,8 @@ fn all_problems_are_told_at_once_each_with_its_place() {
                 "maxBackoff": "1", "backoffMultiplier": -1, "retryableStatusCodes": []}},
             {"name": [{}], "timeout": 5},
             {"name": [{}], "retryPolicy": {}, "hedgingPolicy": {}},
-            {"name": [{"service": "s"}], "hedgingPolicy": {"maxAttempts": 2.5, "nonFatalStatusCodes": ["NOPE", 99]}}
+            {"name": [{"service": "s"}], "hedgingPolicy": {"maxAttempts": 2.5, "nonFatalStatusCodes": ["NOPE", 99]}},
+            {"name": [{"service": "t"}], "maxRequestMessageBytes": -1, "maxResponseMessageBytes": 4294967296}
         ],
         "retryThrottling": {"maxTokens": 1001, "tokenRatio": 0},
         "loadBalancingConfig": [{"made_up": {}}]
@@ -72,6 +73,8 @@ fn all_problems_are_told_at_once_each_with_its_place() {
         "methodConfig[2].name[0]: another entry has the same name",
         "methodConfig[3].hedgingPolicy.maxAttempts: must be a whole number",
         "methodConfig[3].hedgingPolicy.nonFatalStatusCodes[0]: no status code has this name",
+        "methodConfig[4].maxRequestMessageBytes: must be at least 0",
+        "methodConfig[4].maxResponseMessageBytes: must be at most 4294967295",
         "retryThrottling.maxTokens: must be at most 1000",
         "retryThrottling.tokenRatio: must be greater than zero",
         "loadBalancingConfig: names no policy that this channel knows",
@@ -100,6 +103,16 @@ fn attempts_are_cut_down_to_five_and_codes_have_any_case_or_a_number() {
 }
 
 #[test]
+fn message_sizes_are_numbers_or_their_text_and_zero_is_a_size() {
+    let json = r#"{"methodConfig": [
+        {"name": [{}], "maxRequestMessageBytes": 0, "maxResponseMessageBytes": "1024"}]}"#;
+    let config = ServiceConfig::parse(json).unwrap();
+    let method = config.methods.get("/a/b");
+    assert_eq!((method.request_bytes_max, method.response_bytes_max), (Some(0), Some(1024)));
+    assert_eq!(MethodConfig::default().request_bytes_max, None);
+}
+
+#[test]
 fn balancing_takes_the_first_policy_that_is_known() {
     let balancing = |json: &str| {
         ServiceConfig::parse(&format!(r#"{{"loadBalancingConfig": {json}}}"#)).unwrap().balancing
@@ -124,7 +137,7 @@ fn what_is_no_object_is_refused() {
 /// Any JSON, with the keys that mean something in the likely places.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;
-    const KEYS: [&str; 26] = [
+    const KEYS: [&str; 28] = [
         "methodConfig",
         "name",
         "service",
@@ -132,6 +145,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         "timeout",
         "waitForReady",
         "idempotent",
+        "maxRequestMessageBytes",
+        "maxResponseMessageBytes",
         "retryPolicy",
         "hedgingPolicy",
         "maxAttempts",

@@ -1,8 +1,8 @@
 //! Outlier ejection (gRFC A50): endpoints that do clearly worse than the others rest for a while.
 //!
 //! Two differences from A50, both on purpose. A failure is a status that speaks of the server
-//! (`Code::blames_server`) or a lost connection: a declined payment is no reason to eject the one who
-//! declined it. And when nothing but ejected endpoints is left, they are used rather than nobody.
+//! (`Code::blames_server`), a deadline that passed during the attempt, or a lost connection: a declined
+//! payment is no reason to eject the one who declined it, nor is a caller that left. And when nothing but ejected endpoints is left, they are used rather than nobody.
 //!
 //! This file decides; it reads no clock and touches no connection.
 

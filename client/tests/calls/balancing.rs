@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::{Code, EndpointState};
 
 use crate::network::{Network, Reply, address};
-use crate::{call, channel};
+use crate::{call, call_within, channel};
 
 const NOW: Duration = Duration::ZERO;
 const ROUND_ROBIN: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}]}"#;
@@ -105,6 +105,27 @@ async fn an_endpoint_that_fails_in_a_row_rests_and_comes_back() {
     assert_eq!(network.asked_at(address(1)), before);
     let back = channel.until(|stats| stats.ready() == 3).await;
     assert_eq!(back.ejections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_lets_deadlines_pass_rests_and_a_caller_that_leaves_blames_nobody() {
+    let network = Network::default();
+    network.serve(address(1), |_| Reply::Good(Duration::from_secs(600)));
+    network.serve(address(2), |_| Reply::Good(Duration::ZERO));
+    let config = r#"{"loadBalancingConfig": [{"outlier_detection_experimental": {
+        "consecutiveFailures": 3, "maxEjectionPercent": 50,
+        "childPolicy": [{"round_robin": {}}]}}]}"#;
+    let channel = channel(&network, config);
+    channel.until(|stats| stats.ready() == 2).await;
+    for _ in 0..10 {
+        let _left = tokio::time::timeout(Duration::from_millis(100), call(&channel)).await;
+    }
+    assert_eq!((network.asked_at(address(1)), channel.stats().ready()), (5, 2));
+    for _ in 0..6 {
+        let _late = call_within(&channel, Duration::from_millis(100)).await;
+    }
+    let stats = channel.until(|stats| stats.ejections == 1).await;
+    assert_eq!((stats.ready(), network.asked_at(address(1))), (1, 8));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod endpoints;
 mod hedging;
 mod network;
 mod retries;
+mod sizes;
 mod streams;
 
 use std::time::Duration;

@@ -52,6 +52,8 @@ struct State {
     servers: HashMap<SocketAddr, Script>,
     connections: HashMap<SocketAddr, Vec<AbortHandle>>,
     asked: Vec<Asked>,
+    /// Streams that a caller reset while they were echoed.
+    resets: usize,
     connects: Vec<(SocketAddr, Instant)>,
     resolved: Vec<SocketAddr>,
     /// Addresses where connecting neither works nor fails.
@@ -100,6 +102,17 @@ impl Network {
 
     pub(crate) fn asked_at(&self, address: SocketAddr) -> usize {
         self.asked().iter().filter(|asked| asked.address == address).count()
+    }
+
+    /// How many echoes were reset by their callers, once any was.
+    pub(crate) async fn resets(&self) -> usize {
+        loop {
+            match self.0.lock().unwrap().resets {
+                0 => {}
+                resets => return resets,
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// When connections to this address were tried.
@@ -163,11 +176,16 @@ async fn run(network: Network, address: SocketAddr, stream: DuplexStream, script
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
         let asked = network.note(address, &request);
-        answers.spawn(answer(script(&asked), request, respond));
+        answers.spawn(answer(network.clone(), script(&asked), request, respond));
     }
 }
 
-async fn answer(reply: Reply, request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn answer(
+    network: Network,
+    reply: Reply,
+    request: Request<h2::RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
     let head = || Response::builder().header("content-type", "application/grpc");
     match reply {
         Reply::Good(after) => {
@@ -189,7 +207,11 @@ async fn answer(reply: Reply, request: Request<h2::RecvStream>, mut respond: Sen
             let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
                 return;
             };
-            while let Some(Ok(data)) = body.data().await {
+            while let Some(data) = body.data().await {
+                let Ok(data) = data else {
+                    network.0.lock().unwrap().resets += 1;
+                    return;
+                };
                 let _ = body.flow_control().release_capacity(data.len());
                 let _ = stream.send_data(data, false);
             }
