@@ -28,6 +28,13 @@ use crate::capacity::Capacity;
 use crate::entropy::Entropy;
 use crate::pool::EndpointShared;
 
+/// h2 charges 256 bytes, less its own length, for each small DATA frame that nobody has read yet, and
+/// ends the *connection* when the charges exceed a budget, by default half its window. A caller that
+/// reads a stream of small messages slowly would then end everyone's calls. A message is six bytes or
+/// more, so with this many windows of budget that one stream's own window is full before, which holds
+/// up nobody else.
+const SMALL_FRAMES: usize = 16;
+
 /// What all connections of a channel have in common.
 pub(crate) struct Setup {
     pub(crate) transport: Arc<dyn Connect>,
@@ -91,6 +98,7 @@ async fn handshake(
         .initial_max_send_streams(0)
         .initial_window_size(setup.stream_window_bytes)
         .initial_connection_window_size(setup.connection_window_bytes)
+        .data_frame_budget(SMALL_FRAMES * setup.connection_window_bytes as usize)
         .handshake::<Tap<Box<dyn Io>>, Bytes>(Tap::new(io, Arc::clone(&facts)))
         .await?;
     poll_fn(|cx| match std::pin::Pin::new(&mut h2).poll(cx) {

@@ -5,8 +5,12 @@
 mod balancing;
 mod deadlines;
 mod endpoints;
+mod garbage;
 mod hedging;
+mod keepalive;
+mod metrics;
 mod network;
+mod properties;
 mod retries;
 mod sizes;
 mod streams;

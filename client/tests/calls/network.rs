@@ -13,6 +13,7 @@ use client::transport::{Connect, Connecting, Io};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use tokio::io::DuplexStream;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -42,6 +43,23 @@ pub(crate) struct Asked {
     pub(crate) at: Instant,
     /// How many requests this server had before.
     pub(crate) before: usize,
+    /// How long ago its connection said GOAWAY, if it did.
+    pub(crate) after_goaway: Option<Duration>,
+}
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Serving,
+    /// It said GOAWAY at this moment.
+    Leaving(Instant),
+    /// Like a stopped process: nothing is read, nothing written, nothing closed.
+    Frozen,
+}
+
+struct Held {
+    task: AbortHandle,
+    mood: watch::Sender<Mood>,
 }
 
 #[derive(Clone, Default)]
@@ -50,7 +68,7 @@ pub(crate) struct Network(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     servers: HashMap<SocketAddr, Script>,
-    connections: HashMap<SocketAddr, Vec<AbortHandle>>,
+    connections: HashMap<SocketAddr, Vec<Held>>,
     asked: Vec<Asked>,
     /// Streams that a caller reset while they were echoed.
     resets: usize,
@@ -83,7 +101,24 @@ impl Network {
         let mut state = self.0.lock().unwrap();
         state.servers.remove(&address);
         for connection in state.connections.remove(&address).unwrap_or_default() {
-            connection.abort();
+            connection.task.abort();
+        }
+    }
+
+    /// The connections of today are asked to leave; new ones are welcome.
+    pub(crate) fn goaway(&self, address: SocketAddr) {
+        self.feel(address, Mood::Leaving(Instant::now()));
+    }
+
+    /// The connections of today stand still for good.
+    pub(crate) fn freeze(&self, address: SocketAddr) {
+        self.feel(address, Mood::Frozen);
+    }
+
+    fn feel(&self, address: SocketAddr, mood: Mood) {
+        let state = self.0.lock().unwrap();
+        for connection in state.connections.get(&address).into_iter().flatten() {
+            connection.mood.send_replace(mood);
         }
     }
 
@@ -131,18 +166,24 @@ impl Network {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let script = Arc::clone(state.servers.get(&address).ok_or_else(refused)?);
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let task = tokio::spawn(run(self.clone(), address, theirs, script));
-        state.connections.entry(address).or_default().push(task.abort_handle());
+        let (mood, felt) = watch::channel(Mood::Serving);
+        let task = tokio::spawn(run(self.clone(), address, theirs, script, felt));
+        let held = Held { task: task.abort_handle(), mood };
+        state.connections.entry(address).or_default().push(held);
         Ok(Some(ours))
     }
 
-    fn note(&self, address: SocketAddr, request: &Request<h2::RecvStream>) -> Asked {
+    fn note(&self, address: SocketAddr, request: &Request<h2::RecvStream>, mood: Mood) -> Asked {
         let mut state = self.0.lock().unwrap();
         let asked = Asked {
             address,
             path: request.uri().path().to_owned(),
             headers: request.headers().clone(),
             at: Instant::now(),
+            after_goaway: match mood {
+                Mood::Leaving(since) => Some(since.elapsed()),
+                Mood::Serving | Mood::Frozen => None,
+            },
             before: state.asked.iter().filter(|asked| asked.address == address).count(),
         };
         state.asked.push(asked.clone());
@@ -171,11 +212,33 @@ impl Resolve for Network {
     }
 }
 
-async fn run(network: Network, address: SocketAddr, stream: DuplexStream, script: Script) {
-    let mut connection = h2::server::handshake(stream).await.unwrap();
+async fn run(
+    network: Network,
+    address: SocketAddr,
+    stream: DuplexStream,
+    script: Script,
+    mut felt: watch::Receiver<Mood>,
+) {
+    // The caller may have hung up already.
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let mut answers = tokio::task::JoinSet::new();
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        let asked = network.note(address, &request);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            Ok(()) = felt.changed() => {
+                let mood = *felt.borrow_and_update();
+                match mood {
+                    Mood::Serving => {}
+                    Mood::Leaving(_) => connection.graceful_shutdown(),
+                    Mood::Frozen => std::future::pending().await,
+                }
+                continue;
+            }
+            accepted = connection.accept() => accepted,
+        };
+        let Some(Ok((request, respond))) = accepted else { return };
+        let mood = *felt.borrow();
+        let asked = network.note(address, &request, mood);
         answers.spawn(answer(network.clone(), script(&asked), request, respond));
     }
 }

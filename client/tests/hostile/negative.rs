@@ -1,10 +1,14 @@
-//! The six official cases.
+//! The official negative cases (grpc/grpc `doc/negative-http2-interop-test-descriptions.md`), and the
+//! padding case of the same suite.
 
-use client::Code;
+use client::{Channel, Code};
 
 use crate::call::{PLAIN, start};
 use crate::channel;
-use crate::peer::{ACK, END_STREAM, INTERNAL_ERROR, MAX_STREAMS, NO_ERROR, PING, Peer};
+use crate::peer::{
+    ACK, DATA, END_STREAM, INTERNAL_ERROR, MAX_STREAMS, NO_ERROR, PADDED, PING, Peer,
+    WINDOW_UPDATE, Wire,
+};
 
 #[tokio::test]
 async fn goaway_after_an_answer_sends_the_next_call_over_a_new_connection() {
@@ -150,10 +154,44 @@ async fn calls_go_where_there_is_room_instead_of_queueing_at_a_full_endpoint() {
     }
 }
 
-async fn answers_as_if_nothing_had_happened(
-    channel: &client::Channel,
-    wire: &mut crate::peer::Wire,
-) {
+/// Padding takes window like data; a client that gave back only what its caller reads would starve.
+#[tokio::test]
+async fn padding_is_given_back_to_the_peers_window() {
+    const WINDOW: u32 = 65_535;
+    const BATCHES: u8 = 3;
+    const FRAMES: u8 = 150;
+    let peer = Peer::listen().await;
+    let target = format!("static:///{}", peer.address);
+    let channel = Channel::builder(target).windows(WINDOW, WINDOW).build().unwrap();
+    let mut wire = peer.accept().await;
+    let call = start(&channel, PLAIN);
+    let stream = wire.request().await;
+    wire.response_headers(stream).await;
+    let length = u32::from(BATCHES) * u32::from(FRAMES);
+    wire.send(DATA, 0, stream, &[&[0][..], &length.to_be_bytes()].concat()).await;
+    for _ in 0..BATCHES {
+        for _ in 0..FRAMES {
+            let mut body = vec![255, b'x'];
+            body.resize(2 + 255, 0);
+            wire.send(DATA, PADDED, stream, &body).await;
+        }
+        // More than half a window was used, so both windows are due to be opened again.
+        given_back(&mut wire, stream).await;
+    }
+    wire.trailers(stream, "0").await;
+    let (text, code) = call.await.unwrap().unwrap();
+    assert_eq!((text.len(), code), (length as usize, Code::Ok));
+}
+
+async fn given_back(wire: &mut Wire, stream: u32) {
+    let mut waiting = vec![0, stream];
+    while !waiting.is_empty() {
+        let frame = wire.next().await.expect("the connection stays");
+        waiting.retain(|one| frame.kind != WINDOW_UPDATE || frame.stream != *one);
+    }
+}
+
+async fn answers_as_if_nothing_had_happened(channel: &Channel, wire: &mut Wire) {
     let call = start(channel, PLAIN);
     let stream = wire.request().await;
     wire.reply(stream, "still here").await;

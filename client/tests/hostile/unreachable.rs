@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use client::{Channel, Code};
+use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
+use tower_service::Service;
 
-use crate::call::{CONFIG, PLAIN, start, start_waiting};
+use crate::call::{CONFIG, PLAIN, request, start, start_waiting};
 use crate::peer::Peer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -81,6 +83,31 @@ async fn nonsense_after_settings_fails_calls_under_way_and_the_channel_recovers(
     let stream = wire.request().await;
     wire.reply(stream, "back").await;
     assert_eq!(call.await.unwrap().unwrap().1, Code::Ok);
+}
+
+#[tokio::test]
+async fn a_stream_of_small_messages_that_nobody_reads_holds_up_no_other_call() {
+    const MESSAGES: usize = 20_000;
+    let peer = Peer::listen().await;
+    let channel = Channel::builder(format!("static:///{}", peer.address)).build().unwrap();
+    let mut wire = peer.accept().await;
+    let unread = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.clone().call(request(PLAIN)).await.unwrap() }
+    });
+    let stream = wire.request().await;
+    wire.response_headers(stream).await;
+    for _ in 0..MESSAGES {
+        wire.message(stream, "hi").await;
+    }
+    let unread = unread.await.unwrap();
+    let call = start(&channel, PLAIN);
+    let other = wire.request().await;
+    wire.reply(other, "meanwhile").await;
+    assert_eq!(call.await.unwrap().unwrap(), ("meanwhile".to_owned(), Code::Ok));
+    wire.trailers(stream, "0").await;
+    let read = unread.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(read.len(), MESSAGES * "\0\0\0\0\x02hi".len());
 }
 
 #[tokio::test]

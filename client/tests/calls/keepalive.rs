@@ -1,0 +1,68 @@
+//! Peers that fall silent.
+
+use std::time::Duration;
+
+use client::Code;
+use tokio::time::Instant;
+
+use crate::network::{Network, Reply, address};
+use crate::{builder, call, channel};
+
+const NOW: Duration = Duration::ZERO;
+/// The defaults: a ping after 10 s of silence, 5 s for its answer.
+const NOTICED: Duration = Duration::from_millis(15_100);
+const IDEMPOTENT: &str = r#"{"methodConfig": [{"name": [{}], "idempotent": true, "retryPolicy": {
+    "maxAttempts": 3, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_server_is_found_out_without_any_call() {
+    let network = Network::default();
+    (1..=2).for_each(|last| network.serve(address(last), |_| Reply::Good(NOW)));
+    let channel = channel(&network, "{}");
+    channel.until(|stats| stats.ready() == 2).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(channel.stats().lost, 0, "a peer that answers pings is kept");
+    network.freeze(address(1));
+    let frozen = Instant::now();
+    channel.until(|stats| stats.lost == 1).await;
+    assert!(frozen.elapsed() <= NOTICED, "{:?}", frozen.elapsed());
+    assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_held_by_a_frozen_server_moves_if_it_may_run_twice_and_fails_if_not() {
+    for (config, expected) in [(IDEMPOTENT, Ok(Code::Ok)), ("{}", Err(Code::Unavailable))] {
+        let network = Network::default();
+        network.serve(address(1), |asked| match asked.before {
+            0 => Reply::Good(Duration::from_secs(600)),
+            _ => Reply::Good(NOW),
+        });
+        let channel = channel(&network, config);
+        let began = Instant::now();
+        let held = tokio::spawn({
+            let channel = channel.clone();
+            async move { call(&channel).await }
+        });
+        while network.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        network.freeze(address(1));
+        let result = held.await.unwrap().map_err(|error| error.code());
+        assert_eq!(result, expected);
+        assert!(began.elapsed() <= NOTICED + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_not_pinged_where_only_calls_are_watched() {
+    let network = Network::default();
+    network.serve(address(1), |_| Reply::Good(NOW));
+    let channel = builder(&network, IDEMPOTENT).keepalive_without_calls(false).build().unwrap();
+    channel.until(|stats| stats.ready() == 1).await;
+    network.freeze(address(1));
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(channel.stats().lost, 0);
+    assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+    assert_eq!(channel.stats().lost, 1);
+}
