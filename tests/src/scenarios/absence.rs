@@ -25,7 +25,7 @@ pub(super) async fn stopped(
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(PODS as usize).await;
     let plan = Plan { timeout: Duration::from_secs(25), ..PLAN };
-    let load = Load::start(&caller, plan);
+    let load = Load::start(&caller, plan).await?;
     sleep(Duration::from_secs(1)).await;
     fleet.signal(1, Signal::STOP);
     sleep(settings.stop).await;
@@ -79,7 +79,7 @@ pub(super) async fn all_away(
     let caller = Caller::with_config(kind, &truth, settings, &config)?;
     caller.ready(PODS as usize).await;
     let plan = Plan { timeout: Duration::from_secs(25), ..PLAN };
-    let load = Load::start(&caller, plan);
+    let load = Load::start(&caller, plan).await?;
     sleep(Duration::from_secs(1)).await;
     (1..=PODS).for_each(|pod| fleet.signal(pod, Signal::TERM));
     for pod in 1..=PODS {

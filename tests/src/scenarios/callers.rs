@@ -1,5 +1,5 @@
-//! The three clients: our channel, tonic's balancing channel, and that one wrapped in the retry that
-//! everybody writes first.
+//! The clients: our channel, tonic's balancing channel, that one wrapped in the retry that everybody
+//! writes first, and, where it is installed, grpc-core's in a process of its own.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tonic::transport::channel::Change;
 use tonic::transport::{self, Endpoint};
 use tonic::{Code, Status};
 
-use super::Settings;
+use super::{ForeignClient, Settings};
 use crate::HarnessError;
 use crate::echo::{self, Ping};
 
@@ -27,10 +27,12 @@ pub enum ClientKind {
     Balance,
     /// tonic's `balance_channel`, UNAVAILABLE tried again up to three times.
     BalanceRetry,
+    /// grpc-core, in R1 and R4 only.
+    GrpcCore,
 }
 
 impl ClientKind {
-    /// All of them, ours first.
+    /// All that need nothing installed, ours first.
     pub const ALL: [Self; 3] = [Self::Holdfast, Self::Balance, Self::BalanceRetry];
 
     /// The name in reports.
@@ -39,6 +41,7 @@ impl ClientKind {
             Self::Holdfast => "holdfast",
             Self::Balance => "tonic-balance",
             Self::BalanceRetry => "tonic-balance+retry",
+            Self::GrpcCore => "grpc-core",
         }
     }
 }
@@ -81,7 +84,16 @@ impl Resolve for Told {
 #[derive(Clone)]
 pub(super) enum Caller {
     Holdfast(Channel),
-    Balance { channel: transport::Channel, retries: Option<Arc<AtomicU64>> },
+    Balance {
+        channel: transport::Channel,
+        retries: Option<Arc<AtomicU64>>,
+    },
+    /// Makes its calls itself.
+    Foreign {
+        client: ForeignClient,
+        servers: Vec<SocketAddr>,
+        config: String,
+    },
 }
 
 impl Caller {
@@ -107,6 +119,13 @@ impl Caller {
             ClientKind::Balance => Ok(Self::Balance { channel: balance(truth), retries: None }),
             ClientKind::BalanceRetry => {
                 Ok(Self::Balance { channel: balance(truth), retries: Some(Arc::default()) })
+            }
+            ClientKind::GrpcCore => {
+                let hint = "run the oracle, which installs it";
+                let missing = HarnessError::Missing { program: "grpc-core", hint };
+                let client = settings.grpc_core.clone().ok_or(missing)?;
+                let (servers, config) = (truth.borrow().clone(), config.to_owned());
+                Ok(Self::Foreign { client, servers, config })
             }
         }
     }
@@ -136,6 +155,8 @@ impl Caller {
             Self::Balance { retries, .. } => {
                 retries.as_ref().map_or(0, |retries| retries.load(Ordering::Relaxed))
             }
+            // It does not tell.
+            Self::Foreign { .. } => 0,
         }
     }
 
@@ -143,7 +164,7 @@ impl Caller {
     pub(super) fn ambiguous(&self) -> Option<u64> {
         match self {
             Self::Holdfast(channel) => Some(channel.stats().ambiguous),
-            Self::Balance { .. } => None,
+            Self::Balance { .. } | Self::Foreign { .. } => None,
         }
     }
 
@@ -165,6 +186,7 @@ impl Caller {
                 let late = |_| Err(Status::deadline_exceeded("the caller's own timeout"));
                 tokio::time::timeout(timeout, within).await.unwrap_or_else(late)?
             }
+            Self::Foreign { .. } => return Err(foreign_only()),
         };
         Ok(answer.into_inner())
     }
@@ -173,8 +195,13 @@ impl Caller {
         match self {
             Self::Holdfast(channel) => echo::watch(channel, Ping::default()).await,
             Self::Balance { channel, .. } => echo::watch(channel, Ping::default()).await,
+            Self::Foreign { .. } => Err(foreign_only()),
         }
     }
+}
+
+fn foreign_only() -> Status {
+    Status::unimplemented("a foreign client makes its calls itself")
 }
 
 /// Requirement row A2: 100 ms · 2^(n-1), at most three tries more.

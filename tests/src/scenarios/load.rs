@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 
 use super::callers::Caller;
+use super::foreign::Foreign;
 use super::pods::Fleet;
 use crate::HarnessError;
 use crate::echo::Ping;
@@ -106,32 +107,58 @@ impl Outcome {
 
 /// Callers at work.
 pub(super) struct Load {
-    stop: Arc<AtomicBool>,
-    callers: Vec<JoinHandle<Outcome>>,
+    work: Work,
     caller: Caller,
 }
 
+enum Work {
+    Here { stop: Arc<AtomicBool>, callers: Vec<JoinHandle<Outcome>> },
+    There(Box<Foreign>),
+}
+
 impl Load {
-    pub(super) fn start(caller: &Caller, plan: Plan) -> Self {
+    pub(super) async fn start(caller: &Caller, plan: Plan) -> Result<Self, HarnessError> {
+        let work = match caller {
+            Caller::Foreign { client, servers, config } => {
+                Work::There(Box::new(client.start(servers, config, plan).await?))
+            }
+            Caller::Holdfast(_) | Caller::Balance { .. } => Work::here(caller, plan),
+        };
+        Ok(Self { work, caller: caller.clone() })
+    }
+
+    /// Lets the calls under way end and counts. Duplicates are looked up in what the servers wrote.
+    pub(super) async fn finish(self, fleet: &Fleet) -> Result<Outcome, HarnessError> {
+        let mut all = self.work.finish().await?;
+        all.retries = self.caller.retries();
+        all.duplicates = fleet.duplicates()?;
+        Ok(all)
+    }
+}
+
+impl Work {
+    fn here(caller: &Caller, plan: Plan) -> Self {
         let (stop, ids) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
         let callers = (0..plan.callers)
             .map(|_| {
                 tokio::spawn(call_on(caller.clone(), plan, Arc::clone(&stop), Arc::clone(&ids)))
             })
             .collect();
-        Self { stop, callers, caller: caller.clone() }
+        Self::Here { stop, callers }
     }
 
-    /// Lets the calls under way end and counts. Duplicates are looked up in what the servers wrote.
-    pub(super) async fn finish(self, fleet: &Fleet) -> Result<Outcome, HarnessError> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = Outcome::new();
-        for caller in self.callers {
-            all.merge(&caller.await.expect("a caller does not panic"));
+    async fn finish(self) -> Result<Outcome, HarnessError> {
+        match self {
+            Self::There(foreign) => foreign.finish().await,
+            Self::Here { stop, callers } => {
+                stop.store(true, Ordering::Relaxed);
+                let mut all = Outcome::new();
+                for caller in callers {
+                    all.merge(&caller.await.expect("a caller does not panic"));
+                }
+                Ok(all)
+            }
         }
-        all.retries = self.caller.retries();
-        all.duplicates = fleet.duplicates()?;
-        Ok(all)
     }
 }
 

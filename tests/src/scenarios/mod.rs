@@ -7,6 +7,7 @@
 mod absence;
 mod callers;
 mod dns;
+mod foreign;
 mod load;
 mod moody;
 mod pods;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::callers::ClientKind;
+pub use self::foreign::ForeignClient;
 use self::load::Outcome;
 pub use self::pods::{PodArgs, serve_pod};
 use crate::HarnessError;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub seed: u64,
     /// How long R8 stops a server.
     pub stop: Duration,
+    /// Where grpc-core's client is, for [`ClientKind::GrpcCore`].
+    pub grpc_core: Option<ForeignClient>,
 }
 
 /// One line of the report.

@@ -30,7 +30,7 @@ async fn begin(
     let truth = Truth::new(fleet.addresses(1..=PODS));
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(PODS as usize).await;
-    let load = Load::start(&caller, plan);
+    let load = Load::start(&caller, plan).await?;
     sleep(PAUSE).await;
     Ok((fleet, truth, caller, load))
 }
@@ -79,10 +79,12 @@ pub(super) async fn replaced_through_dns(
             let builder = Channel::builder(target).service_config(CONFIG).seed(settings.seed);
             Caller::built(builder)?
         }
-        ClientKind::Balance | ClientKind::BalanceRetry => Caller::new(kind, &truth, settings)?,
+        ClientKind::Balance | ClientKind::BalanceRetry | ClientKind::GrpcCore => {
+            Caller::new(kind, &truth, settings)?
+        }
     };
     caller.ready(PODS as usize).await;
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(PAUSE).await;
     for pod in PODS + 1..=2 * PODS {
         fleet.start(pod, Traits::default()).await?;

@@ -22,7 +22,7 @@ pub(super) async fn scaled_up(
     let truth = Truth::new(fleet.addresses(1..=FEW));
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(FEW as usize).await;
-    let warm = Load::start(&caller, PLAN);
+    let warm = Load::start(&caller, PLAN).await?;
     sleep(Duration::from_secs(1)).await;
     for pod in FEW + 1..=MANY {
         fleet.start(pod, Traits::default()).await?;
@@ -30,7 +30,7 @@ pub(super) async fn scaled_up(
     truth.send_replace(fleet.addresses(1..=MANY));
     sleep(Duration::from_secs(2)).await;
     let before = warm.finish(&fleet).await?;
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(Duration::from_secs(3)).await;
     let mut outcome = load.finish(&fleet).await?;
     // Each load counts its calls from 1, so numbers repeat without any call having run twice.
@@ -59,7 +59,7 @@ pub(super) async fn one_slow(
     let truth = Truth::new(fleet.addresses(1..=PODS));
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(PODS as usize).await;
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(Duration::from_secs(4)).await;
     let mut outcome = load.finish(&fleet).await?;
     let slow = outcome.by_server.get(&SLOW).copied().unwrap_or(0);

@@ -30,7 +30,7 @@ pub(super) async fn goaway_with_open_stream(
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(PODS as usize).await;
     let streams = hold_streams(&caller, 4);
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(Duration::from_secs(8)).await;
     let outcome = load.finish(&fleet).await?;
     drop(streams);
@@ -66,7 +66,7 @@ pub(super) async fn refused(
     let truth = Truth::new(addresses);
     let caller = Caller::new(kind, &truth, settings)?;
     caller.ready(PODS as usize + 1).await;
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(Duration::from_secs(3)).await;
     let outcome = load.finish(&fleet).await?;
     refusing.1.abort();
@@ -87,11 +87,11 @@ pub(super) async fn mute(kind: ClientKind, settings: &Settings) -> Result<Outcom
             let builder = Channel::builder(target).service_config(config).seed(settings.seed);
             Caller::built(builder.connect_timeout(CONNECT_TIMEOUT))?
         }
-        ClientKind::Balance | ClientKind::BalanceRetry => {
+        ClientKind::Balance | ClientKind::BalanceRetry | ClientKind::GrpcCore => {
             Caller::new(kind, &Truth::new(addresses), settings)?
         }
     };
-    let load = Load::start(&caller, PLAN);
+    let load = Load::start(&caller, PLAN).await?;
     sleep(CONNECT_TIMEOUT + Duration::from_secs(1)).await;
     let mut outcome = load.finish(&fleet).await?.nothing_failed();
     silent.1.abort();

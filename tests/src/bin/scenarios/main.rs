@@ -61,7 +61,7 @@ async fn run(args: &Args) -> Result<Vec<Line>, HarnessError> {
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let mut lines = Vec::new();
     for round in 0..args.repeat {
-        let settings = Settings { seed: args.seed + round, stop: args.stop };
+        let settings = Settings { seed: args.seed + round, stop: args.stop, grpc_core: None };
         for (name, about) in SCENARIOS.into_iter().filter(|(name, _)| wanted(name)) {
             eprintln!("{name}: {about} (seed {})", settings.seed);
             for kind in ClientKind::ALL {

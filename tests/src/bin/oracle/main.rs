@@ -1,0 +1,157 @@
+//! Judges the channel by what others wrote: grpc-core and grpc-js servers behind it, and a grpc-core
+//! client with the same service config beside it in R1 and R4.
+//!
+//! Installs the pinned packages into `target/tools/oracle` once, prints a table and, a line each, JSON.
+//! Exit 1 when our channel and a foreign server disagree, or when ours misses a scenario's bound. What
+//! the foreign client does is shown and not judged.
+
+mod checks;
+mod foreign;
+mod say;
+mod tools;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use comfy_table::Table;
+use serde::Serialize;
+use tests::HarnessError;
+use tests::scenarios::{self, ClientKind, Line, PodArgs, Settings};
+
+use crate::checks::{Bench, CHECKS};
+use crate::foreign::Language;
+use crate::tools::Tools;
+
+/// Asks grpc-core and grpc-js whether they agree with the channel.
+#[derive(Parser)]
+struct Args {
+    /// Decides every random choice of our channel.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only checks whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Leave R1 and R4 out.
+    #[arg(long)]
+    no_rolls: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Be a server (started by the scenarios themselves).
+    #[command(hide = true)]
+    Pod(PodArgs),
+}
+
+/// One check against one foreign server.
+#[derive(Serialize)]
+struct Checked {
+    check: &'static str,
+    server: &'static str,
+    agreed: bool,
+    took_ms: u128,
+    note: String,
+}
+
+/// Longer than any check may take: one that hangs disagrees.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut args = Args::parse();
+    if let Some(Command::Pod(pod)) = args.command.take() {
+        return match scenarios::serve_pod(pod).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&*error),
+        };
+    }
+    match run(&args).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&*error),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+    eprintln!("oracle: {error}{causes}");
+    ExitCode::FAILURE
+}
+
+async fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+    let tools = Tools::installed()?;
+    let mut checked = Vec::new();
+    for language in Language::ALL {
+        let bench = Bench::start(&tools, language, args.seed).await?;
+        for (name, check) in CHECKS.into_iter().filter(|(name, _)| name.contains(&args.only)) {
+            let began = Instant::now();
+            let verdict = tokio::time::timeout(PATIENCE, check(&bench)).await;
+            let verdict = verdict.unwrap_or_else(|_| Err(format!("nothing within {PATIENCE:?}")));
+            let line = Checked {
+                check: name,
+                server: language.name(),
+                agreed: verdict.is_ok(),
+                took_ms: began.elapsed().as_millis(),
+                note: verdict.unwrap_or_else(|mismatch| mismatch),
+            };
+            println!("{}", serde_json::to_string(&line)?);
+            checked.push(line);
+        }
+    }
+    let rolls = if args.no_rolls { Vec::new() } else { rolls(args, &tools).await? };
+    report_checks(&checked);
+    report_rolls(&rolls);
+    let kept = rolls.iter().all(|line| line.client != ClientKind::Holdfast.name() || line.kept);
+    Ok(kept && checked.iter().all(|line| line.agreed))
+}
+
+async fn rolls(args: &Args, tools: &Tools) -> Result<Vec<Line>, HarnessError> {
+    let settings = Settings {
+        seed: args.seed,
+        stop: Duration::from_secs(30),
+        grpc_core: Some(tools.client()),
+    };
+    let mut lines = Vec::new();
+    for scenario in ["R1", "R4"] {
+        for kind in [ClientKind::Holdfast, ClientKind::GrpcCore] {
+            let line = scenarios::run(scenario, kind, &settings).await?;
+            println!("{}", serde_json::to_string(&line).expect("plain data"));
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+fn report_checks(checked: &[Checked]) {
+    let mut table = Table::new();
+    table.set_header(["", "server", "", "ms", ""]);
+    for line in checked {
+        let agreed = if line.agreed { "agreed" } else { "MISMATCH" };
+        let took = line.took_ms.to_string();
+        table.add_row([line.check, line.server, agreed, &took, &line.note]);
+    }
+    eprintln!("{table}");
+}
+
+fn report_rolls(lines: &[Line]) {
+    let mut table = Table::new();
+    table.set_header(["", "client", "calls", "failed", "twice", "p50 ms", "p99 ms", "max ms", ""]);
+    for line in lines {
+        table.add_row([
+            line.scenario.to_owned(),
+            line.client.to_owned(),
+            line.calls.to_string(),
+            line.failed.to_string(),
+            line.duplicates.to_string(),
+            format!("{:.1}", line.p50_ms),
+            format!("{:.1}", line.p99_ms),
+            format!("{:.1}", line.max_ms),
+            line.note.clone(),
+        ]);
+    }
+    eprintln!("{table}");
+}
