@@ -1,9 +1,10 @@
 //! A small cluster of real processes: pods of both services on free loopback ports.
 
 mod binaries;
-mod http;
+pub(crate) mod http;
 mod pod;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -154,7 +155,15 @@ pub(crate) struct PodSetup<'plan> {
 /// # Errors
 /// When the pod cannot be reached.
 pub async fn connect(pod: &Pod) -> Result<Channel, HarnessError> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", pod.address()))?;
+    connect_to(pod.address()).await
+}
+
+/// A channel to one address, and only it.
+///
+/// # Errors
+/// When nobody answers there.
+pub async fn connect_to(address: SocketAddr) -> Result<Channel, HarnessError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 
