@@ -167,6 +167,19 @@ pub async fn drop_database(url: &str, name: &str) -> Result<(), HarnessError> {
     execute(url, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await
 }
 
+/// The address of another database on the same server: what stands between the host and any `?` is
+/// replaced.
+#[must_use]
+pub fn database_url(server: &str, database: &str) -> String {
+    let (address, parameters) = match server.split_once('?') {
+        Some((address, parameters)) => (address, format!("?{parameters}")),
+        None => (server, String::new()),
+    };
+    let after_scheme = address.find("://").map_or(0, |at| at + 3);
+    let host_end = address[after_scheme..].find('/').map_or(address.len(), |at| after_scheme + at);
+    format!("{}/{database}{parameters}", &address[..host_end])
+}
+
 async fn execute(url: &str, statement: String) -> Result<(), HarnessError> {
     let failed = |source| HarnessError::Database { what: statement.clone(), source };
     let mut connection = PgConnection::connect(url).await.map_err(failed)?;
@@ -238,6 +251,17 @@ mod tests {
         assert!(PgConnection::connect(&url).await.is_err());
         server.start_again().await.unwrap();
         execute(&url, "INSERT INTO kept VALUES (2)".to_owned()).await.unwrap();
+    }
+
+    #[test]
+    fn the_database_of_an_address_is_replaced_and_nothing_else() {
+        for (server, expected) in [
+            ("postgres://me:pw@host:1/postgres", "postgres://me:pw@host:1/orders"),
+            ("postgres://host", "postgres://host/orders"),
+            ("postgres://host/?sslmode=disable", "postgres://host/orders?sslmode=disable"),
+        ] {
+            assert_eq!(database_url(server, "orders"), expected);
+        }
     }
 
     #[tokio::test]

@@ -44,6 +44,20 @@ impl Binaries {
         Ok(built.clone().expect("built above"))
     }
 
+    /// Programs that were built before.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn in_directory(directory: &Path) -> Result<Self, HarnessError> {
+        let binaries = Self { directory: directory.to_owned() };
+        for service in [Service::Account, Service::Order] {
+            let program = binaries.program(service);
+            let found = std::fs::metadata(&program);
+            found.map_err(HarnessError::io(format!("find {}", program.display())))?;
+        }
+        Ok(binaries)
+    }
+
     fn build_now() -> Result<Self, HarnessError> {
         let running = std::env::current_exe().map_err(HarnessError::io("find this program"))?;
         let directory = profile_directory(&running);

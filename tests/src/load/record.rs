@@ -204,6 +204,23 @@ impl Record {
         all
     }
 
+    /// As [`Record::window`], of seconds that need not follow each other.
+    #[must_use]
+    pub fn tally_of(&self, seconds: impl IntoIterator<Item = usize>) -> Tally {
+        let pages = self.pages();
+        let mut all = Tally::default();
+        for second in seconds.into_iter().filter_map(|second| pages.seconds.get(second)) {
+            all.merge(second);
+        }
+        all
+    }
+
+    /// How many requests have failed so far.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.pages().seconds.iter().map(Tally::failed).sum()
+    }
+
     /// All requests so far.
     #[must_use]
     pub fn total(&self) -> Tally {

@@ -18,6 +18,7 @@ use super::controller::{self, Seen, Step, Wanted};
 use super::endpoints::Slice;
 use super::kubelet::{Condition, Departures, Identity, Kubelet, Order, Surroundings, Template};
 use crate::HarnessError;
+use crate::cluster::http;
 
 /// Interval of looking at the pods.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -61,6 +62,16 @@ pub struct PodStatus {
     pub leaving: bool,
     /// How often its container was started again.
     pub restarts: u32,
+}
+
+impl PodStatus {
+    /// How many calls of a method (`package.Service/Method`) its process has begun, as its metrics
+    /// say; `None` when it does not answer.
+    pub async fn calls_started(&self, method: &str) -> Option<u64> {
+        let (_, metrics) = http::get(self.admin, "/q/metrics").await.ok()?;
+        let name = format!("grpc_server_call_started_total{{grpc_method=\"{method}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name))?.parse().ok()
+    }
 }
 
 impl Status {

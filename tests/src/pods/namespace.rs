@@ -195,6 +195,11 @@ impl Namespace {
         self.departures.all()
     }
 
+    /// Leaves the logs behind when everything else ends.
+    pub fn keep_logs(&mut self) {
+        self.directory.disable_cleanup(true);
+    }
+
     /// Where the pods log.
     #[must_use]
     pub fn directory(&self) -> &Path {

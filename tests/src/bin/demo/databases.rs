@@ -2,7 +2,7 @@
 
 use ::tests::HarnessError;
 use ::tests::cluster::Databases;
-use ::tests::postgres::{Postgres, create_database, drop_database};
+use ::tests::postgres::{Postgres, create_database, database_url, drop_database};
 
 use crate::args::Args;
 
@@ -43,8 +43,8 @@ impl DemoDatabases {
         match self {
             Self::Sqlite => None,
             Self::Postgres { server, names: [account, order], .. } => Some(Databases {
-                account: with_database(server, account),
-                order: with_database(server, order),
+                account: database_url(server, account),
+                order: database_url(server, order),
             }),
         }
     }
@@ -56,32 +56,5 @@ impl DemoDatabases {
             drop_database(server, name).await?;
         }
         Ok(())
-    }
-}
-
-/// The same server, another database: what stands between the host and any `?` is replaced.
-fn with_database(server: &str, database: &str) -> String {
-    let (address, parameters) = match server.split_once('?') {
-        Some((address, parameters)) => (address, format!("?{parameters}")),
-        None => (server, String::new()),
-    };
-    let after_scheme = address.find("://").map_or(0, |at| at + 3);
-    let host_end = address[after_scheme..].find('/').map_or(address.len(), |at| after_scheme + at);
-    format!("{}/{database}{parameters}", &address[..host_end])
-}
-
-#[cfg(test)]
-mod unit {
-    use super::with_database;
-
-    #[test]
-    fn the_database_of_an_address_is_replaced_and_nothing_else() {
-        for (server, expected) in [
-            ("postgres://me:pw@host:1/postgres", "postgres://me:pw@host:1/orders"),
-            ("postgres://host", "postgres://host/orders"),
-            ("postgres://host/?sslmode=disable", "postgres://host/orders?sslmode=disable"),
-        ] {
-            assert_eq!(with_database(server, "orders"), expected);
-        }
     }
 }
