@@ -33,7 +33,7 @@ struct Streaming {
     /// Set up at the first wait: many bodies never wait.
     alarm: Option<Pin<Box<Sleep>>>,
     in_trailers: bool,
-    measure: Option<Measure>,
+    measure: Measure,
     finish: Finish,
     /// Sends the rest of the request; ends with the response.
     pump: Option<Pumping>,
@@ -50,13 +50,8 @@ impl Finish {
         Self { underway, slot }
     }
 
-    /// The attempt ended with this status; whether the call did, others decide.
-    pub(crate) fn attempt_ended(&mut self, code: Code) {
-        self.underway.ended(code);
-    }
-
     fn call_ended(&mut self, code: Code) {
-        self.attempt_ended(code);
+        self.underway.ended(code);
         self.underway.record().call_ended(code);
     }
 }
@@ -78,7 +73,7 @@ impl Body {
             deadline,
             alarm: None,
             in_trailers: false,
-            measure: bytes_max.map(Measure::new),
+            measure: bytes_max.map_or_else(Measure::unbounded, Measure::new),
             finish,
             pump,
         })))
@@ -137,7 +132,8 @@ impl Streaming {
                 Some(Ok(data)) => {
                     // Fails only for more bytes than came in.
                     let _ = self.stream.flow_control().release_capacity(data.len());
-                    let measured = self.measure.as_mut().map_or(Ok(()), |it| it.advance(&data));
+                    let measured = self.measure.advance(&data);
+                    self.finish.underway.received(self.measure.passed());
                     return Poll::Ready(
                         measured.map_or_else(Event::TooLong, |()| Event::Data(data)),
                     );

@@ -60,10 +60,18 @@
 //!
 //! Through the `metrics` facade; install a recorder before building a channel. Names follow gRFC A66
 //! and A96: `grpc.client.attempt.started`, `grpc.client.attempt.duration`,
-//! `grpc.client.call.duration` (labels `grpc.method`, `grpc.target`, and `grpc.status` for durations),
-//! `grpc.client.call.retries`, `.transparent_retries`, `.hedges`, `.retry_delay`; ours are
+//! `grpc.client.attempt.sent_total_compressed_message_size`, `.rcvd_total_compressed_message_size`,
+//! `grpc.client.call.duration` (labels `grpc.method`, `grpc.target`, and for all but the first
+//! `grpc.status`), `grpc.client.call.retries`, `.transparent_retries`, `.hedges`, `.retry_delay`; ours are
 //! `grpc.client.attempt.failures` by `class` and `grpc.client.connections` by `event`. Methods that the
 //! service config does not name share the label `other`.
+//!
+//! # Left out
+//!
+//! More than one connection to an endpoint when its stream limit is reached (gRFC A105). A call already
+//! goes where there is room and waits, bounded, when there is none; a second connection to a server that
+//! said how much it takes would only move the queue into that server, and every rule about an endpoint
+//! (one state, its load, its ejection, one GOAWAY) would be about a set. gRPC's own default is one.
 //!
 //! # Own resolvers and networks
 //!

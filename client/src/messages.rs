@@ -1,4 +1,5 @@
-//! gRPC's length-prefixed messages, followed as their bytes go by, to hold each to a size.
+//! gRPC's length-prefixed messages, followed as their bytes go by: to hold each to a size, and to count
+//! what all of them have together.
 //!
 //! What counts is what a message's prefix says: its bytes on the wire, after compression if there is
 //! any. One that is too long is known from its first five bytes; nothing is kept or copied.
@@ -14,6 +15,7 @@ pub(crate) struct Measure {
     have: usize,
     /// Bytes of the current message that are still to come.
     rest: usize,
+    passed: u64,
 }
 
 /// A message that is longer than allowed.
@@ -26,7 +28,17 @@ pub(crate) struct TooLong {
 
 impl Measure {
     pub(crate) fn new(bytes_max: u32) -> Self {
-        Self { bytes_max, prefix: [0; PREFIX_LEN], have: 0, rest: 0 }
+        Self { bytes_max, prefix: [0; PREFIX_LEN], have: 0, rest: 0, passed: 0 }
+    }
+
+    /// Only counts: every length that a prefix can name is allowed.
+    pub(crate) fn unbounded() -> Self {
+        Self::new(u32::MAX)
+    }
+
+    /// Bytes of messages that went by, their prefixes not among them.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Takes the next bytes, however they were cut.
@@ -34,6 +46,7 @@ impl Measure {
         while !bytes.is_empty() {
             let skipped = self.rest.min(bytes.len());
             self.rest -= skipped;
+            self.passed += skipped as u64;
             bytes = &bytes[skipped..];
             let (part, rest) = bytes.split_at(bytes.len().min(PREFIX_LEN - self.have));
             self.prefix[self.have..self.have + part.len()].copy_from_slice(part);
@@ -96,6 +109,8 @@ mod tests {
             }
             let first = lengths.iter().map(|length| *length as u32).find(|length| *length > bytes_max);
             prop_assert_eq!(refused, first);
+            let before = lengths.iter().take_while(|length| Some(**length as u32) != first);
+            prop_assert_eq!(measure.passed(), before.sum::<usize>() as u64);
         }
 
         #[test]

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `grpc.client.attempt.started` | counter | method, target |
 //! | `grpc.client.attempt.duration` | histogram, seconds | method, target, status |
+//! | `grpc.client.attempt.sent_total_compressed_message_size`, `.rcvd_total_compressed_message_size` | histogram, bytes of an attempt's messages without their prefixes | method, target, status |
 //! | `grpc.client.call.duration` | histogram, seconds | method, target, status |
 //! | `grpc.client.call.retries`, `.transparent_retries`, `.hedges` | histogram, per call that had any | method, target |
 //! | `grpc.client.call.retry_delay` | histogram, seconds per call that waited | method, target |
@@ -83,12 +84,24 @@ pub(crate) struct MethodMeters {
     method: String,
     target: String,
     attempts_started: Counter,
-    attempt_duration: [OnceLock<Histogram>; 17],
-    call_duration: [OnceLock<Histogram>; 17],
+    attempt_duration: ByStatus,
+    attempt_sent: ByStatus,
+    attempt_received: ByStatus,
+    call_duration: ByStatus,
     retries: Histogram,
     transparent_retries: Histogram,
     hedges: Histogram,
     retry_delay: Histogram,
+}
+
+/// One attempt, as it ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptEnd {
+    pub(crate) code: Code,
+    pub(crate) took: Duration,
+    /// Bytes of messages as they travel, compressed or not; prefixes and headers not among them.
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
 }
 
 /// What one call took besides its first attempt.
@@ -109,8 +122,12 @@ impl MethodMeters {
                 "grpc.client.attempt.started",
                 "grpc.method" => method.clone(), "grpc.target" => target.clone()
             ),
-            attempt_duration: Default::default(),
-            call_duration: Default::default(),
+            attempt_duration: ByStatus::new("grpc.client.attempt.duration"),
+            attempt_sent: ByStatus::new("grpc.client.attempt.sent_total_compressed_message_size"),
+            attempt_received: ByStatus::new(
+                "grpc.client.attempt.rcvd_total_compressed_message_size",
+            ),
+            call_duration: ByStatus::new("grpc.client.call.duration"),
             retries: plain("grpc.client.call.retries"),
             transparent_retries: plain("grpc.client.call.transparent_retries"),
             hedges: plain("grpc.client.call.hedges"),
@@ -124,12 +141,15 @@ impl MethodMeters {
         self.attempts_started.increment(1);
     }
 
-    pub(crate) fn attempt_ended(&self, code: Code, took: Duration) {
-        self.by_status(&self.attempt_duration, "grpc.client.attempt.duration", code, took);
+    pub(crate) fn attempt_ended(&self, end: AttemptEnd) {
+        let AttemptEnd { code, took, sent_bytes, received_bytes } = end;
+        self.attempt_duration.of(code, self).record(took);
+        self.attempt_sent.of(code, self).record(bytes(sent_bytes));
+        self.attempt_received.of(code, self).record(bytes(received_bytes));
     }
 
     pub(crate) fn call_ended(&self, code: Code, took: Duration) {
-        self.by_status(&self.call_duration, "grpc.client.call.duration", code, took);
+        self.call_duration.of(code, self).record(took);
     }
 
     /// Counts what a call took beyond one attempt; calls that took nothing are not recorded (A96).
@@ -148,22 +168,33 @@ impl MethodMeters {
             self.retry_delay.record(extra.delay);
         }
     }
+}
 
-    fn by_status(
-        &self,
-        histograms: &[OnceLock<Histogram>; 17],
-        name: &'static str,
-        code: Code,
-        took: Duration,
-    ) {
+/// One histogram with a status label, made of as many as there were statuses so far.
+struct ByStatus {
+    name: &'static str,
+    made: [OnceLock<Histogram>; 17],
+}
+
+impl ByStatus {
+    fn new(name: &'static str) -> Self {
+        Self { name, made: Default::default() }
+    }
+
+    fn of(&self, code: Code, of: &MethodMeters) -> &Histogram {
         let make = || {
             histogram!(
-                name,
-                "grpc.method" => self.method.clone(),
-                "grpc.target" => self.target.clone(),
+                self.name,
+                "grpc.method" => of.method.clone(),
+                "grpc.target" => of.target.clone(),
                 "grpc.status" => code.name()
             )
         };
-        histograms[code as usize].get_or_init(make).record(took);
+        self.made[code as usize].get_or_init(make)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "histograms hold doubles")]
+fn bytes(count: u64) -> f64 {
+    count as f64
 }

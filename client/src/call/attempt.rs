@@ -14,6 +14,7 @@ use http_body::Body;
 use super::classify::Cause;
 use super::pump::{Pump, Stopped};
 use super::replay::Source;
+use super::underway::Underway;
 use crate::connection::Slot;
 use crate::error::BoxError;
 
@@ -40,6 +41,7 @@ pub(super) async fn send<B>(
     request: Request<()>,
     source: &Source<B>,
     limit: Option<Duration>,
+    underway: &Underway,
 ) -> Result<Answered<B>, Broken>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -65,7 +67,12 @@ where
     let id = response.stream_id().as_u32();
     let mut pump = (!ends).then(|| Pump::new(source.reader(), stream));
     let answer = poll_fn(|cx| {
-        if let Some(Poll::Ready(result)) = pump.as_mut().map(|pump| pump.poll(cx)) {
+        let polled = pump.as_mut().map(|pump| {
+            let polled = pump.poll(cx);
+            underway.sent(pump.sent_bytes());
+            polled
+        });
+        if let Some(Poll::Ready(result)) = polled {
             match result {
                 Err(Stopped::Body(error)) => return Poll::Ready(Err(Broken::Body(error))),
                 // The response says what became of the stream.

@@ -46,7 +46,7 @@ impl<B: RequestBody> Call<B> {
             Recovery::None | Recovery::Hedge(_) => None,
         };
         let request = self.plan.request(previous);
-        match attempt::send(slot, request, &self.source, limit).await {
+        match attempt::send(slot, request, &self.source, limit, &underway).await {
             Ok(answered) => self.judge(answered, underway),
             Err(Broken::Body(error)) => {
                 let failed = Failed::Transport(Class::Final);
@@ -64,21 +64,27 @@ impl<B: RequestBody> Call<B> {
     fn judge(
         &self,
         answered: Answered<B>,
-        underway: Underway,
+        mut underway: Underway,
     ) -> Result<Response<Body>, Box<Failure>> {
         let Answered { response, pump, slot } = answered;
         let (parts, stream) = response.into_parts();
-        let mut finish = Finish::new(underway, slot);
         let Some(code) = status_without_message(parts.status, &parts.headers, &stream) else {
             self.source.commit();
             let bytes_max = self.plan.config.response_bytes_max;
             let pump = pump.map(Pump::detach);
+            if let Some(pump) = &pump {
+                underway.goes_on_sending(pump.sent_bytes());
+            }
+            let finish = Finish::new(underway, slot);
             let body = Body::streaming(stream, finish, self.plan.deadline, bytes_max, pump);
             return Ok(Response::from_parts(parts, body));
         };
         let pushback = Pushback::read(&parts.headers);
         let response = Response::from_parts(parts, Body::empty());
-        finish.attempt_ended(code);
+        underway.ended(code);
+        // The stream before the place, so that h2 has counted it out.
+        drop((pump, stream));
+        drop(slot);
         if code == Code::Ok {
             self.record.call_ended(code);
             return Ok(response);

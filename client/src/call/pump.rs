@@ -4,6 +4,8 @@
 //! usual unary request then leaves as one DATA frame that also ends the stream.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::replay::{Piece, Reader};
 use crate::error::{BoxError, Error};
+use crate::messages::Measure;
 
 pub(super) struct Pump<B> {
     reader: Reader<B>,
@@ -21,6 +24,7 @@ pub(super) struct Pump<B> {
     held: Option<Bytes>,
     /// The first piece goes without waiting for window: h2 keeps it until there is some.
     first: bool,
+    measure: Measure,
 }
 
 /// Why a request could not be sent to its end.
@@ -34,6 +38,7 @@ pub(super) enum Stopped {
 /// A pump with a task of its own, for the rest of a request whose response has begun. Ends with it.
 pub(crate) struct Pumping {
     failed: oneshot::Receiver<Error>,
+    sent_bytes: Arc<AtomicU64>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -41,6 +46,11 @@ impl Pumping {
     /// What was wrong with the caller's body, if that is what ended the stream.
     pub(crate) fn failure(&mut self) -> Option<Error> {
         self.failed.try_recv().ok()
+    }
+
+    /// Where it counts the bytes of messages sent.
+    pub(super) fn sent_bytes(&self) -> &Arc<AtomicU64> {
+        &self.sent_bytes
     }
 }
 
@@ -52,22 +62,34 @@ where
     /// for all there is, and nobody must wait for more.
     pub(super) fn detach(mut self) -> Pumping {
         let (fail, failed) = oneshot::channel();
+        let sent_bytes = Arc::new(AtomicU64::new(self.sent_bytes()));
+        let counted = Arc::clone(&sent_bytes);
         let task = tokio::spawn(async move {
+            let whole = poll_fn(|cx| {
+                let polled = self.poll(cx);
+                counted.store(self.sent_bytes(), Ordering::Relaxed);
+                polled
+            });
             // A stream that is gone shows in the response.
-            if let Err(Stopped::Body(error)) = poll_fn(|cx| self.poll(cx)).await {
+            if let Err(Stopped::Body(error)) = whole.await {
                 // Nobody listens when the response is over; the reset comes second, so that whoever
                 // it wakes finds the reason.
                 let _ = fail.send(Error::request_body(error));
                 self.stream.send_reset(Reason::CANCEL);
             }
         });
-        Pumping { failed, _task: AbortOnDropHandle::new(task) }
+        Pumping { failed, sent_bytes, _task: AbortOnDropHandle::new(task) }
     }
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Pump<B> {
     pub(super) fn new(reader: Reader<B>, stream: SendStream<Bytes>) -> Self {
-        Self { reader, stream, held: None, first: true }
+        Self { reader, stream, held: None, first: true, measure: Measure::unbounded() }
+    }
+
+    /// Bytes of messages that h2 took so far.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.measure.passed()
     }
 
     /// Ready when the whole request is with h2. Must not be polled again after that.
@@ -79,6 +101,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Pump<B> {
             let next = self.reader.poll_next(cx).map_err(Stopped::Body);
             if let Some(data) = self.held.take() {
                 self.first = false;
+                // Nothing is too long for an unbounded measure.
+                let _ = self.measure.advance(&data);
                 let ends = matches!(next, Poll::Ready(Ok(Piece::End)));
                 sent(self.stream.send_data(data, ends))?;
                 if ends {

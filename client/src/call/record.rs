@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::classify::Class;
 use crate::code::Code;
-use crate::meters::{Extra, MethodMeters};
+use crate::meters::{AttemptEnd, Extra, MethodMeters};
 use crate::shared::Shared;
 
 pub(crate) struct Record {
@@ -42,7 +42,7 @@ impl Record {
         self.meters.attempt_started();
     }
 
-    pub(super) fn attempt_broke(&self, class: Class, code: Code, began: Instant) {
+    pub(super) fn attempt_broke(&self, class: Class, end: AttemptEnd) {
         let counters = &self.shared.telemetry.counters;
         match class {
             Class::Unsent => counters.unsent.add_one(),
@@ -51,20 +51,20 @@ impl Record {
             Class::Final => {}
         }
         self.shared.telemetry.meters.attempt_failed(class);
-        self.meters.attempt_ended(code, began.elapsed());
+        self.meters.attempt_ended(end);
     }
 
     /// The server gave this status, at once or at the end of its answer.
-    pub(crate) fn attempt_ended(&self, code: Code, began: Instant) {
-        if code != Code::Ok {
+    pub(crate) fn attempt_ended(&self, end: AttemptEnd) {
+        if end.code != Code::Ok {
             self.shared.telemetry.meters.status_failed();
         }
-        self.meters.attempt_ended(code, began.elapsed());
+        self.meters.attempt_ended(end);
     }
 
     /// Nobody waits for its outcome any more.
-    pub(super) fn attempt_cut_short(&self, code: Code, began: Instant) {
-        self.meters.attempt_ended(code, began.elapsed());
+    pub(super) fn attempt_cut_short(&self, end: AttemptEnd) {
+        self.meters.attempt_ended(end);
     }
 
     pub(super) fn retry(&self, wait: Duration) {

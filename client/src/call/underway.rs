@@ -5,11 +5,13 @@
 //! does not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use super::{Class, Record};
 use crate::code::Code;
+use crate::meters::AttemptEnd;
 use crate::pool::EndpointShared;
 
 pub(crate) struct Underway {
@@ -18,6 +20,10 @@ pub(crate) struct Underway {
     began: Instant,
     deadline: Option<Instant>,
     over: bool,
+    sent_bytes: AtomicU64,
+    /// Counts on, where the request goes on after the response has begun.
+    sending: Option<Arc<AtomicU64>>,
+    received_bytes: u64,
 }
 
 impl Underway {
@@ -29,24 +35,58 @@ impl Underway {
         endpoint.attempts.add_one();
         record.attempt_started();
         let (record, endpoint) = (Arc::clone(record), Arc::clone(endpoint));
-        Self { record, endpoint, began: Instant::now(), deadline, over: false }
+        Self {
+            record,
+            endpoint,
+            began: Instant::now(),
+            deadline,
+            over: false,
+            sent_bytes: AtomicU64::new(0),
+            sending: None,
+            received_bytes: 0,
+        }
     }
 
     pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
+    /// Bytes of messages that it has sent by now.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// From here on somebody else counts what is sent.
+    pub(super) fn goes_on_sending(&mut self, sent_bytes: &Arc<AtomicU64>) {
+        self.sending = Some(Arc::clone(sent_bytes));
+    }
+
+    /// Bytes of messages that it has received by now.
+    pub(crate) fn received(&mut self, bytes: u64) {
+        self.received_bytes = bytes;
+    }
+
+    fn end(&self, code: Code) -> AttemptEnd {
+        let sent_bytes = self.sending.as_deref().unwrap_or(&self.sent_bytes);
+        AttemptEnd {
+            code,
+            took: self.began.elapsed(),
+            sent_bytes: sent_bytes.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes,
+        }
+    }
+
     /// It ended with this status, the server's or, once there was an answer, the channel's own.
     pub(crate) fn ended(&mut self, code: Code) {
         self.over = true;
-        self.record.attempt_ended(code, self.began);
+        self.record.attempt_ended(self.end(code));
         self.endpoint.report(!code.blames_server());
     }
 
     /// It broke in the transport before there was an answer.
     pub(super) fn broke(&mut self, class: Class, code: Code) {
         self.over = true;
-        self.record.attempt_broke(class, code, self.began);
+        self.record.attempt_broke(class, self.end(code));
         if class == Class::Ambiguous {
             self.endpoint.report(false);
         }
@@ -63,6 +103,6 @@ impl Drop for Underway {
             self.endpoint.report(false);
         }
         let code = if late { Code::DeadlineExceeded } else { Code::Cancelled };
-        self.record.attempt_cut_short(code, self.began);
+        self.record.attempt_cut_short(self.end(code));
     }
 }

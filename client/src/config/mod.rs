@@ -1,12 +1,14 @@
 //! The service config: how calls of a service are retried, hedged, bounded and spread.
 //!
 //! The JSON is the one that grpc-java, grpc-go and grpc-core read (gRFC A2, A6, A17, A48, A50;
-//! grpc/grpc-proto `service_config.proto`), so that one file serves every language. A config is checked whole: [`ServiceConfig::parse`] answers either
-//! a config or **all** of its problems, each with its place. Nothing is applied from a bad config.
+//! grpc/grpc-proto `service_config.proto`), so that one file serves every language. A config is
+//! checked whole: [`ServiceConfig::parse`] answers either a config or **all** of its problems, each
+//! with its place. Nothing is applied from a bad config.
 //!
-//! One key is ours, inside a `methodConfig` entry: **`"idempotent": true`** says that running a method
-//! twice with the same request does no harm. Calls that may have run (the connection died before an
-//! answer came) are tried again only for such methods; other implementations ignore the key.
+//! One key is ours, inside a `methodConfig` entry: **`"idempotent": true`** says that running a
+//! method twice with the same request does no harm. Calls that may have run (the connection died
+//! before an answer came) are tried again only for such methods; other implementations ignore the
+//! key.
 
 mod methods;
 mod parse;
@@ -134,7 +136,8 @@ pub(crate) struct OutlierDetection {
     pub(crate) max_ejection_percent: u32,
     pub(crate) success_rate: Option<SuccessRate>,
     pub(crate) failure_percentage: Option<FailurePercentage>,
-    /// Our addition (from Envoy): eject after so many failures in a row, without waiting for the interval.
+    /// Our addition (from Envoy): eject after so many failures in a row, without waiting for the
+    /// interval.
     pub(crate) consecutive_failures: Option<u32>,
 }
 

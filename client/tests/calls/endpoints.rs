@@ -37,6 +37,7 @@ async fn success_resets_the_backoff_and_a_lost_connection_is_replaced_without_an
     channel.until(|stats| stats.connect_failures >= 8).await;
     network.serve(address(1), |_| Reply::Good(NOW));
     channel.until(|stats| stats.ready() == 1).await;
+    // Paused time: far beyond the longest backoff, so that none can still be owed.
     tokio::time::sleep(Duration::from_secs(300)).await;
     let lost = tokio::time::Instant::now();
     network.kill(address(1));
@@ -70,9 +71,7 @@ async fn an_endpoint_gone_from_the_list_gets_nothing_new_and_keeps_its_calls() {
         async move { call(&channel).await }
     });
     channel.until(|stats| stats.ready() == 1).await;
-    while network.asked().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    network.first_asked().await;
     network.serve(address(2), |_| Reply::Good(NOW));
     network.resolve_to(&[address(2)]);
     channel
@@ -110,6 +109,7 @@ async fn an_empty_answer_of_the_resolver_changes_nothing() {
     let channel = channel(&network, "{}");
     channel.until(|stats| stats.ready() == 1).await;
     network.resolve_to(&[]);
+    // Paused time: ten lookups that find nothing.
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert_eq!(call(&channel).await.unwrap(), Code::Ok);
 }
@@ -120,6 +120,7 @@ async fn an_idle_channel_notices_a_dead_server_and_meets_the_first_call_with_a_l
     (1..=2).for_each(|last| network.serve(address(last), |_| Reply::Good(NOW)));
     let channel = channel(&network, "{}");
     channel.until(|stats| stats.ready() == 2).await;
+    // Paused time: a day without a call.
     tokio::time::sleep(Duration::from_secs(86_400)).await;
     network.kill(address(1));
     channel.until(|stats| stats.ready() == 1).await;

@@ -81,7 +81,7 @@ impl Connect for Babel {
         let (ours, mut theirs) = tokio::io::duplex(64 << 10);
         let (script, hangs_up) = (self.script.lock().unwrap().clone(), self.hangs_up);
         tokio::spawn(async move {
-            // An empty SETTINGS frame; then a moment, in which a call is sent.
+            // An empty SETTINGS frame; then a moment of paused time, in which a call is sent.
             let _ = theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
             tokio::time::sleep(Duration::from_millis(5)).await;
             for words in script {
@@ -135,6 +135,7 @@ proptest! {
             // A babbler that hangs on answers no pings: keepalive gives it up.
             let answered = async {
                 while !call(&channel).await || network.asked().is_empty() {
+                    // Paused time: a caller's own pace.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             };

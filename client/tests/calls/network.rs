@@ -13,7 +13,7 @@ use client::transport::{Connect, Connecting, Io};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use tokio::io::DuplexStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -76,6 +76,8 @@ struct State {
     resolved: Vec<SocketAddr>,
     /// Addresses where connecting neither works nor fails.
     black_holes: Vec<SocketAddr>,
+    /// Told of each request and each reset.
+    changed: Arc<Notify>,
 }
 
 pub(crate) fn address(last: u8) -> SocketAddr {
@@ -141,12 +143,24 @@ impl Network {
 
     /// How many echoes were reset by their callers, once any was.
     pub(crate) async fn resets(&self) -> usize {
+        self.until(|state| state.resets > 0).await;
+        self.0.lock().unwrap().resets
+    }
+
+    /// Waits for the first request at any server.
+    pub(crate) async fn first_asked(&self) {
+        self.until(|state| !state.asked.is_empty()).await;
+    }
+
+    async fn until(&self, mut looks: impl FnMut(&State) -> bool) {
+        let changed = Arc::clone(&self.0.lock().unwrap().changed);
         loop {
-            match self.0.lock().unwrap().resets {
-                0 => {}
-                resets => return resets,
+            // A waiter is woken by whatever changes from here on.
+            let changed = changed.notified();
+            if looks(&self.0.lock().unwrap()) {
+                return;
             }
-            sleep(Duration::from_millis(1)).await;
+            changed.await;
         }
     }
 
@@ -187,6 +201,7 @@ impl Network {
             before: state.asked.iter().filter(|asked| asked.address == address).count(),
         };
         state.asked.push(asked.clone());
+        state.changed.notify_waiters();
         asked
     }
 }
@@ -272,7 +287,9 @@ async fn answer(
             };
             while let Some(data) = body.data().await {
                 let Ok(data) = data else {
-                    network.0.lock().unwrap().resets += 1;
+                    let mut state = network.0.lock().unwrap();
+                    state.resets += 1;
+                    state.changed.notify_waiters();
                     return;
                 };
                 let _ = body.flow_control().release_capacity(data.len());

@@ -62,6 +62,7 @@ async fn run(network: &Network, channel: &Channel, events: Vec<Event>) {
                 }
                 assert_eq!(asked_elsewhere(network, &list), before, "{list:?} are all there are");
             }
+            // Paused time: part of the schedule.
             Event::Pause(ms) => sleep(Duration::from_millis(ms)).await,
         }
         sleep(SETTLED).await;

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::network::{Network, Reply, address};
 use crate::{METHOD, call, channel};
 
-type Sent = Result<Frame<Bytes>, std::io::Error>;
+pub(crate) type Sent = Result<Frame<Bytes>, std::io::Error>;
 
 fn limits(request: u32, response: u32) -> String {
     format!(
@@ -24,7 +24,7 @@ fn limits(request: u32, response: u32) -> String {
 }
 
 /// A call whose request is said piece by piece.
-async fn converse(channel: &Channel) -> (mpsc::Sender<Sent>, Response<client::Body>) {
+pub(crate) async fn converse(channel: &Channel) -> (mpsc::Sender<Sent>, Response<client::Body>) {
     let (say, said) = mpsc::channel::<Sent>(1);
     let said = stream::unfold(said, |mut said| async { said.recv().await.map(|it| (it, said)) });
     let request = Request::post(METHOD).body(StreamBody::new(said.boxed())).unwrap();
