@@ -115,6 +115,31 @@ async fn an_empty_answer_of_the_resolver_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resolver_that_fails_keeps_the_last_good_addresses_and_is_asked_again() {
+    let network = Network::default();
+    network.serve(address(1), |_| Reply::Good(NOW));
+    let channel = channel(&network, "{}");
+    channel.until(|stats| stats.ready() == 1).await;
+    network.resolve_to_nothing();
+    // Paused time: ten lookups that fail.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+    network.serve(address(2), |_| Reply::Good(NOW));
+    network.resolve_to(&[address(2)]);
+    channel.until(|stats| stats.ready() == 1 && stats.connected == 2).await;
+    assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+    assert_eq!((network.asked_at(address(1)), network.asked_at(address(2))), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_never_resolved_is_what_calls_fail_with() {
+    let network = Network::default();
+    network.resolve_to_nothing();
+    let error = call(&channel(&network, "{}")).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "test has no address"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_channel_notices_a_dead_server_and_meets_the_first_call_with_a_live_one() {
     let network = Network::default();
     (1..=2).for_each(|last| network.serve(address(last), |_| Reply::Good(NOW)));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::resolve::{Address, Resolve, Resolved, Resolving};
+use client::resolve::{Address, Resolve, ResolveError, Resolved, Resolving};
 use client::transport::{Connect, Connecting, Io};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
@@ -74,6 +74,8 @@ struct State {
     resets: usize,
     connects: Vec<(SocketAddr, Instant)>,
     resolved: Vec<SocketAddr>,
+    /// The resolver only fails.
+    unresolvable: bool,
     /// Addresses where connecting neither works nor fails.
     black_holes: Vec<SocketAddr>,
     /// Told of each request and each reset.
@@ -126,7 +128,13 @@ impl Network {
 
     /// What the resolver answers from now on.
     pub(crate) fn resolve_to(&self, addresses: &[SocketAddr]) {
-        self.0.lock().unwrap().resolved = addresses.to_vec();
+        let mut state = self.0.lock().unwrap();
+        (state.resolved, state.unresolvable) = (addresses.to_vec(), false);
+    }
+
+    /// The resolver fails from now on.
+    pub(crate) fn resolve_to_nothing(&self) {
+        self.0.lock().unwrap().unresolvable = true;
     }
 
     pub(crate) fn black_hole(&self, address: SocketAddr) {
@@ -221,7 +229,11 @@ impl Connect for Network {
 
 impl Resolve for Network {
     fn resolve(&self) -> Resolving {
-        let resolved = self.0.lock().unwrap().resolved.clone();
+        let state = self.0.lock().unwrap();
+        if state.unresolvable {
+            return Box::pin(async { Err(ResolveError::Empty("test".to_owned())) });
+        }
+        let resolved = state.resolved.clone();
         let addresses = resolved.into_iter().map(Address::Ip).collect();
         Box::pin(async move { Ok(Resolved { addresses, valid_for: None }) })
     }

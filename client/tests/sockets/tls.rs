@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use client::{BuildError, Builder, Channel, Tls};
 use http::Response;
@@ -113,6 +114,19 @@ async fn a_server_without_http2_is_refused() {
     let address = serve(&authority, false, b"http/1.1").await;
     let tls = Tls::new(authority.certificate.pem()).server_name("accounts");
     assert_eq!(code(builder(address, tls)).await, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_server_that_never_shakes_hands_is_given_up_at_the_connect_timeout() {
+    const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+    // The kernel accepts; nobody ever answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = Tls::new(Authority::new().certificate.pem()).server_name("accounts");
+    let began = Instant::now();
+    let mute = builder(listener.local_addr().unwrap(), tls).connect_timeout(CONNECT_TIMEOUT);
+    assert_eq!(code(mute).await, Code::Unavailable);
+    let took = began.elapsed();
+    assert!((CONNECT_TIMEOUT..3 * CONNECT_TIMEOUT).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
