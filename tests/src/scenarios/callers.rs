@@ -145,18 +145,25 @@ impl Caller {
         }
     }
 
-    /// Attempts beyond each call's first, so far.
-    pub(super) fn retries(&self) -> u64 {
+    /// How many endpoints take calls now. tonic's channel cannot tell.
+    pub(super) fn ready_now(&self) -> Option<usize> {
+        match self {
+            Self::Holdfast(channel) => Some(channel.stats().ready()),
+            Self::Balance { .. } | Self::Foreign { .. } => None,
+        }
+    }
+
+    /// Attempts beyond each call's first, so far. A foreign client does not tell.
+    pub(super) fn retries(&self) -> Option<u64> {
         match self {
             Self::Holdfast(channel) => {
                 let stats = channel.stats();
-                stats.retries + stats.transparent_retries
+                Some(stats.retries + stats.transparent_retries)
             }
             Self::Balance { retries, .. } => {
-                retries.as_ref().map_or(0, |retries| retries.load(Ordering::Relaxed))
+                Some(retries.as_ref().map_or(0, |retries| retries.load(Ordering::Relaxed)))
             }
-            // It does not tell.
-            Self::Foreign { .. } => 0,
+            Self::Foreign { .. } => None,
         }
     }
 

@@ -41,7 +41,6 @@ struct Report {
     /// Failures by number of status.
     codes: BTreeMap<i32, u64>,
     /// Answers by name of server.
-    servers: BTreeMap<u32, u64>,
     latencies_us: Vec<u64>,
 }
 
@@ -91,7 +90,7 @@ impl Foreign {
         })?;
         let mut outcome = Outcome::new();
         (outcome.calls, outcome.failed) = (report.calls, report.failed);
-        (outcome.codes, outcome.by_server) = (report.codes, report.servers);
+        outcome.codes = report.codes;
         for latency_us in report.latencies_us {
             outcome.latency_us.saturating_record(latency_us);
         }

@@ -25,14 +25,35 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
 }
 
+/// What one server answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Served {
+    pub(super) calls: u64,
+    /// All of them together, as their callers saw them.
+    pub(super) took: Duration,
+}
+
+impl Served {
+    pub(super) fn mean_ms(self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
+        let calls = self.calls as f64;
+        self.took.as_secs_f64() * 1e3 / calls
+    }
+
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.took += other.took;
+    }
+}
+
 /// A run of calls, counted.
 pub(super) struct Outcome {
     pub(super) calls: u64,
     pub(super) failed: u64,
     pub(super) codes: BTreeMap<i32, u64>,
-    pub(super) by_server: BTreeMap<u32, u64>,
+    pub(super) by_server: BTreeMap<u32, Served>,
     pub(super) latency_us: Histogram<u64>,
-    pub(super) retries: u64,
+    pub(super) retries: Option<u64>,
     pub(super) duplicates: u64,
     pub(super) note: String,
     pub(super) kept: bool,
@@ -46,7 +67,7 @@ impl Outcome {
             codes: BTreeMap::new(),
             by_server: BTreeMap::new(),
             latency_us: Histogram::new_with_max(600_000_000, 3).expect("constant bounds"),
-            retries: 0,
+            retries: None,
             duplicates: 0,
             note: String::new(),
             kept: true,
@@ -58,7 +79,7 @@ impl Outcome {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.latency_us.saturating_record(took_us);
         match result {
-            Ok(server) => *self.by_server.entry(server).or_default() += 1,
+            Ok(server) => self.by_server.entry(server).or_default().add(Served { calls: 1, took }),
             Err(code) => {
                 self.failed += 1;
                 *self.codes.entry(code as i32).or_default() += 1;
@@ -72,22 +93,19 @@ impl Outcome {
         for (code, count) in &other.codes {
             *self.codes.entry(*code).or_default() += count;
         }
-        for (server, count) in &other.by_server {
-            *self.by_server.entry(*server).or_default() += count;
+        for (server, served) in &other.by_server {
+            self.by_server.entry(*server).or_default().add(*served);
         }
         self.latency_us.add(&other.latency_us).expect("histograms of one shape");
     }
 
-    /// The most calls of one server over the mean of all that should have had some.
-    pub(super) fn largest_share(&self, servers: usize) -> f64 {
+    /// A server's calls over the mean of all that should have had some.
+    pub(super) fn share(&self, server: u32, servers: u32) -> f64 {
+        let calls = |served: &Served| served.calls;
+        let total: u64 = self.by_server.values().map(calls).sum();
         #[expect(clippy::cast_precision_loss, reason = "counts of calls")]
-        let (largest, total) = (
-            self.by_server.values().max().copied().unwrap_or(0) as f64,
-            self.by_server.values().sum::<u64>() as f64,
-        );
-        #[expect(clippy::cast_precision_loss, reason = "a few servers")]
-        let mean = total / servers as f64;
-        largest / mean
+        let (its, total) = (self.by_server.get(&server).map_or(0, calls) as f64, total as f64);
+        its * f64::from(servers) / total
     }
 
     /// The bound of most scenarios, with the codes of failures in words.

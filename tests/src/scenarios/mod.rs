@@ -11,6 +11,7 @@ mod foreign;
 mod load;
 mod moody;
 mod pods;
+mod program;
 mod rolls;
 mod spread;
 mod wire;
@@ -23,6 +24,7 @@ pub use self::callers::ClientKind;
 pub use self::foreign::ForeignClient;
 use self::load::Outcome;
 pub use self::pods::{PodArgs, serve_pod};
+pub use self::program::{Role, play, table};
 use crate::HarnessError;
 
 /// What a scenario can be run with.
@@ -47,8 +49,8 @@ pub struct Line {
     pub calls: u64,
     /// Calls that failed.
     pub failed: u64,
-    /// Attempts beyond the first of each call.
-    pub retries: u64,
+    /// Attempts beyond the first of each call; absent for a client that does not tell.
+    pub retries: Option<u64>,
     /// Calls that ran more than once.
     pub duplicates: u64,
     /// Median latency.
@@ -61,6 +63,13 @@ pub struct Line {
     pub note: String,
     /// Whether the bound was kept.
     pub kept: bool,
+}
+
+impl Line {
+    /// Whether our channel missed its bound. What others do is shown and not judged.
+    pub fn is_ours_missed(&self) -> bool {
+        self.client == ClientKind::Holdfast.name() && !self.kept
+    }
 }
 
 /// The scenarios in order, with what each is about.

@@ -4,9 +4,10 @@
 //! of this process a call, and latency. The clients take turns, so that whatever else the machine does
 //! hits all of them; medians over the rounds count. The servers are a process of their own.
 //!
-//! Prints one JSON line a measurement, one with the ratios a setting, and one with the memory that an
-//! idle connection takes.
+//! Prints one JSON line a measurement, one with the ratios a setting, one with what the channel adds to
+//! a call by itself (`added_us`), and one with the memory that an idle connection takes.
 
+mod added;
 mod measure;
 mod memory;
 mod servers;
@@ -100,6 +101,7 @@ async fn bench(args: &Args) -> Result<(), Error> {
             report(endpoints, in_flight, &all);
         }
     }
+    println!("{}", added::report(&servers, args.time * 5).await?);
     memory::report(&servers)
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Measured {
 }
 
 /// Nanoseconds up to a minute, to three digits.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("constant bounds are valid")
 }
 

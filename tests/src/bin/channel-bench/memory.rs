@@ -14,8 +14,10 @@ use crate::servers::Servers;
 use crate::{Client, Error};
 
 const CONNECTIONS: usize = 250;
-/// Time alone is what is tested here.
-const IDLE: Duration = Duration::from_secs(5);
+/// What connections still have to say to each other when they are just ready. No state shows its end.
+const SETTLED: Duration = Duration::from_secs(1);
+/// Time alone is what is tested here: enough for a keepalive ping on each connection.
+const IDLE: Duration = Duration::from_secs(12);
 
 /// Weighs our channel and tonic's plain one; each prints its line.
 pub(crate) fn report(servers: &Servers) -> Result<(), Error> {
@@ -51,6 +53,7 @@ pub(crate) async fn weigh(client: &str, port: u16) -> Result<(), Error> {
 }
 
 async fn report_growth(client: &str, before: usize) -> Result<(), Error> {
+    tokio::time::sleep(SETTLED).await;
     let connected = resident_bytes()?;
     tokio::time::sleep(IDLE).await;
     let line = json!({

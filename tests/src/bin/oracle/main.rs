@@ -10,14 +10,15 @@ mod foreign;
 mod say;
 mod tools;
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use comfy_table::Table;
 use serde::Serialize;
 use tests::HarnessError;
-use tests::scenarios::{self, ClientKind, Line, PodArgs, Settings};
+use tests::scenarios::{self, ClientKind, Line, Role, Settings};
 
 use crate::checks::{Bench, CHECKS};
 use crate::foreign::Language;
@@ -36,14 +37,7 @@ struct Args {
     #[arg(long)]
     no_rolls: bool,
     #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Be a server (started by the scenarios themselves).
-    #[command(hide = true)]
-    Pod(PodArgs),
+    role: Option<Role>,
 }
 
 /// One check against one foreign server.
@@ -62,27 +56,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut args = Args::parse();
-    if let Some(Command::Pod(pod)) = args.command.take() {
-        return match scenarios::serve_pod(pod).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&*error),
-        };
-    }
-    match run(&args).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => fail(&*error),
-    }
+    let role = args.role.take();
+    scenarios::play("oracle", role, run(&args)).await
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-    eprintln!("oracle: {error}{causes}");
-    ExitCode::FAILURE
-}
-
-async fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+/// Whether all agreed and our channel kept its bounds.
+async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let tools = Tools::installed()?;
     let mut checked = Vec::new();
     for language in Language::ALL {
@@ -104,9 +83,9 @@ async fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     }
     let rolls = if args.no_rolls { Vec::new() } else { rolls(args, &tools).await? };
     report_checks(&checked);
-    report_rolls(&rolls);
-    let kept = rolls.iter().all(|line| line.client != ClientKind::Holdfast.name() || line.kept);
-    Ok(kept && checked.iter().all(|line| line.agreed))
+    eprintln!("{}", scenarios::table(&rolls));
+    let missed = rolls.iter().any(Line::is_ours_missed);
+    Ok(!missed && checked.iter().all(|line| line.agreed))
 }
 
 async fn rolls(args: &Args, tools: &Tools) -> Result<Vec<Line>, HarnessError> {
@@ -133,25 +112,6 @@ fn report_checks(checked: &[Checked]) {
         let agreed = if line.agreed { "agreed" } else { "MISMATCH" };
         let took = line.took_ms.to_string();
         table.add_row([line.check, line.server, agreed, &took, &line.note]);
-    }
-    eprintln!("{table}");
-}
-
-fn report_rolls(lines: &[Line]) {
-    let mut table = Table::new();
-    table.set_header(["", "client", "calls", "failed", "twice", "p50 ms", "p99 ms", "max ms", ""]);
-    for line in lines {
-        table.add_row([
-            line.scenario.to_owned(),
-            line.client.to_owned(),
-            line.calls.to_string(),
-            line.failed.to_string(),
-            line.duplicates.to_string(),
-            format!("{:.1}", line.p50_ms),
-            format!("{:.1}", line.p99_ms),
-            format!("{:.1}", line.max_ms),
-            line.note.clone(),
-        ]);
     }
     eprintln!("{table}");
 }
