@@ -132,6 +132,32 @@ async fn a_resolver_that_fails_keeps_the_last_good_addresses_and_is_asked_again(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_connection_and_a_goaway_are_reasons_to_ask_the_resolver_at_once() {
+    for leave in [Network::kill, Network::goaway] {
+        let network = Network::default();
+        network.serve(address(1), |_| Reply::Good(NOW));
+        let channel = channel(&network, "{}");
+        channel.until(|stats| stats.ready() == 1).await;
+        // Paused time: past the shortest time between lookups, far from the longest.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        network.serve(address(2), |_| Reply::Good(NOW));
+        network.resolve_to(&[address(2)]);
+        let left = tokio::time::Instant::now();
+        leave(&network, address(1));
+        channel
+            .until(|stats| {
+                let only = stats.endpoints.first().filter(|_| stats.endpoints.len() == 1);
+                only.is_some_and(|it| {
+                    it.address.to_string() == address(2).to_string()
+                        && it.state == EndpointState::Ready
+                })
+            })
+            .await;
+        assert!(left.elapsed() < Duration::from_millis(50), "{:?}", left.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_never_resolved_is_what_calls_fail_with() {
     let network = Network::default();
     network.resolve_to_nothing();
