@@ -16,8 +16,10 @@ use crate::{Client, Error};
 const CONNECTIONS: usize = 250;
 /// What connections still have to say to each other when they are just ready. No state shows its end.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Time alone is what is tested here: enough for a keepalive ping on each connection.
+/// Time alone is what is tested here: each turn is enough for a keepalive ping on each connection, and
+/// a single one cannot tell what grows from what is needed once.
 const IDLE: Duration = Duration::from_secs(12);
+const IDLE_TURNS: usize = 3;
 
 /// Weighs our channel and tonic's plain one; each prints its line.
 pub(crate) fn report(servers: &Servers) -> Result<(), Error> {
@@ -55,20 +57,26 @@ pub(crate) async fn weigh(client: &str, port: u16) -> Result<(), Error> {
 async fn report_growth(client: &str, before: usize) -> Result<(), Error> {
     tokio::time::sleep(SETTLED).await;
     let connected = resident_bytes()?;
-    tokio::time::sleep(IDLE).await;
+    let mut grown = Vec::new();
+    for _ in 0..IDLE_TURNS {
+        let before = resident_bytes()?;
+        tokio::time::sleep(IDLE).await;
+        grown.push(resident_bytes()?.saturating_sub(before));
+    }
     let line = json!({
         "client": client,
         "idle_connections": CONNECTIONS,
         "bytes_per_connection": connected.saturating_sub(before) / CONNECTIONS,
-        "bytes_grown_while_idle": resident_bytes()?.saturating_sub(connected),
+        "idle_turn_s": IDLE.as_secs(),
+        "bytes_grown_by_idle_turn": grown,
     });
     println!("{line}");
     Ok(())
 }
 
+/// From `smaps_rollup`, which counts pages; the sums in `statm` lag behind by some of them.
 fn resident_bytes() -> Result<usize, Error> {
-    const PAGE: usize = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split_ascii_whitespace().nth(1).ok_or("statm has two fields")?;
-    Ok(pages.parse::<usize>()? * PAGE)
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    let kib = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB"));
+    Ok(kib.ok_or("smaps_rollup has no Rss")?.trim().parse::<usize>()? * 1024)
 }
