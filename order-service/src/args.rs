@@ -14,7 +14,8 @@ use server::{
 };
 
 use crate::{
-    accounts::SERVICE_CONFIG, housekeeping::Rounds, placement::OnDuplicate, storage::Leases,
+    accounts::SERVICE_CONFIG, guard::RedisAddress, housekeeping::Rounds, placement::OnDuplicate,
+    storage::Leases,
 };
 
 /// Orders, payments and the catalogue: each order is placed once.
@@ -47,6 +48,9 @@ pub struct Args {
     /// Time a call to the account service may take, with all its attempts; less than the lease
     #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     account_timeout: String,
+    /// Redis, as a first look before the database: redis://host:6379. Left out: none
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<String>,
     /// What a duplicate gets that does not say: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
@@ -90,6 +94,8 @@ pub struct Config {
     pub account_target: String,
     /// How long a call to it may take.
     pub account_timeout: Duration,
+    /// Where to look first; `None`: nowhere.
+    pub redis: Option<RedisAddress>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
     /// How long leases last.
@@ -129,6 +135,8 @@ impl Args {
         // Not through `parse`, which repeats the value: it may hold a password.
         let database = self.database_url.parse();
         let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let redis = self.redis_url.map(|url| url.parse());
+        let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
         let target = problems.parse("--account-target", &self.account_target, target);
@@ -152,6 +160,7 @@ impl Args {
                 connections: connections?,
                 account_target: target?,
                 account_timeout: account_timeout?,
+                redis: redis?,
                 on_duplicate: on_duplicate?,
                 leases: Leases { key: lease?, notice: notice?, give_up: give_up? },
                 rounds: Rounds {

@@ -6,6 +6,7 @@
 //! - [`storage`] loads and writes, one transaction a method, on PostgreSQL or SQLite.
 //! - [`desk`] gathers jobs into batches and gives each batch to a worker that owns a connection.
 //! - [`accounts`] is the account service, over the client channel.
+//! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
 //!   [`housekeeping`] finishes what dead processes left.
 //! - [`grpc`] reads requests and writes answers.
@@ -15,6 +16,7 @@ pub mod accounts;
 pub mod args;
 pub mod desk;
 pub mod grpc;
+pub mod guard;
 pub mod housekeeping;
 pub mod order;
 pub mod placement;

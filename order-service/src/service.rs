@@ -6,6 +6,7 @@ use client::BuildError;
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
+use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
@@ -17,6 +18,7 @@ use crate::{
     args::{self, Config},
     desk::{self, Desk, DeskWorkers, Trouble},
     grpc::{CatalogApi, OrderApi},
+    guard::Guard,
     housekeeping,
     placement::{Parts, Placement},
     settler,
@@ -49,6 +51,9 @@ pub enum StartError {
     /// The account service's address cannot be one.
     #[error("cannot make a channel to the account service")]
     Channel(#[from] BuildError),
+    /// The connection to Redis cannot be set up.
+    #[error("cannot set up the connection to Redis")]
+    Redis(#[from] RedisError),
 }
 
 impl Service {
@@ -70,8 +75,13 @@ impl Service {
         let channel = args::account_channel(&config.account_target).build()?;
         let accounts = Accounts::new(channel, config.account_timeout);
         let (notices, told) = mpsc::channel(settler::QUEUE);
+        let guard = match &config.redis {
+            Some(address) => Guard::open(address, config.leases.key, new_id())?,
+            None => Guard::absent(),
+        };
         let placement = Placement::new(Parts {
             desk: desk.clone(),
+            guard,
             accounts: accounts.clone(),
             notices: notices.clone(),
             new_id,

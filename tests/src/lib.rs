@@ -15,6 +15,7 @@ pub mod grpcurl;
 pub mod load;
 pub mod pods;
 pub mod postgres;
+pub mod redis;
 pub mod report;
 pub mod scenarios;
 pub mod shared_postgres;

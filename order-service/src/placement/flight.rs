@@ -9,13 +9,14 @@
 //! Bounds: the reservation has its own timeout; every loop here has a written number of rounds. A flight that runs out
 //! of them leaves the key to the next request or to the completer, with the same ids.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use super::{Parts, board::Signals};
 use crate::{
     desk::Trouble,
+    guard,
     order::{
         decision::{Settled, Settlement, Verdict},
         key::{Claim, Decided, Finding, KeyRow, KeyState, Outcome},
@@ -74,11 +75,22 @@ impl Flight {
 
     /// Flies for a request.
     pub(super) async fn place(self, request: Arc<Request>) -> Landing {
+        let look = self.parts.guard.look(&request).await;
+        let landing = self.find(request, look.is_taken()).await;
+        if let Landing::Decided { .. } = landing {
+            look.keep();
+        }
+        landing
+    }
+
+    /// `taken`: somebody probably has the key, so it is read before it is claimed.
+    async fn find(&self, request: Arc<Request>, taken: bool) -> Landing {
         let claim = NewClaim { request, order_id: (self.parts.new_id)() };
         let mut perhaps_claimed = false;
         let mut pause = LOCATE_PAUSE;
+        let mut read_first = taken;
         for _ in 0..LOCATE_ROUNDS {
-            match self.locate(&claim, &mut perhaps_claimed).await {
+            match self.locate(&claim, mem::take(&mut read_first), &mut perhaps_claimed).await {
                 Ok(Located::Ours(claim)) => return self.work(claim).await,
                 Ok(Located::Landed(landing)) => return landing,
                 Ok(Located::Moved) => {}
@@ -108,8 +120,16 @@ impl Flight {
     async fn locate(
         &self,
         claim: &NewClaim,
+        read_first: bool,
         perhaps_claimed: &mut bool,
     ) -> Result<Located, Trouble> {
+        if read_first {
+            if let Some(row) = self.read(claim).await? {
+                *perhaps_claimed = true;
+                return self.judge(claim, row).await;
+            }
+            guard::count_stale();
+        }
         let unpriced = match self.parts.desk.claim(claim.clone()).await? {
             Claimed::Mine(claim) => return Ok(Located::Ours(claim)),
             // By somebody else, or by an earlier round whose answer was lost.
@@ -119,14 +139,20 @@ impl Flight {
             }
             Claimed::Unpriced(unpriced) => Some(unpriced),
         };
-        let request = &claim.request;
-        let row = self.parts.desk.key(request.account, request.key.clone()).await?;
-        let Some(row) = row else {
-            return Ok(
-                unpriced.map_or(Located::Moved, |why| Located::Landed(Landing::Unpriced(why)))
-            );
-        };
-        let landing = match row.judge(request.digest(), claim.order_id) {
+        match self.read(claim).await? {
+            Some(row) => self.judge(claim, row).await,
+            None => {
+                Ok(unpriced.map_or(Located::Moved, |why| Located::Landed(Landing::Unpriced(why))))
+            }
+        }
+    }
+
+    async fn read(&self, claim: &NewClaim) -> Result<Option<KeyRow>, Trouble> {
+        self.parts.desk.key(claim.request.account, claim.request.key.clone()).await
+    }
+
+    async fn judge(&self, claim: &NewClaim, row: KeyRow) -> Result<Located, Trouble> {
+        let landing = match row.judge(claim.request.digest(), claim.order_id) {
             Finding::Mine => return Ok(Located::Ours(row.claim)),
             Finding::LeaseOver => {
                 return Ok(self.take_over(row.claim).await?.map_or(Located::Moved, Located::Ours));

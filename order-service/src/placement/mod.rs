@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::{
     accounts::Accounts,
     desk::{Desk, Trouble},
+    guard::Guard,
     order::{
         Notice, Order,
         key::{Decided, Outcome},
@@ -115,6 +116,8 @@ pub struct Placement {
 pub struct Parts {
     /// The database.
     pub desk: Desk,
+    /// A first look at Redis.
+    pub guard: Guard,
     /// The account service.
     pub accounts: Accounts,
     /// Where notices go that this process has leased.

@@ -2,6 +2,7 @@
 
 mod binaries;
 pub(crate) mod http;
+pub(crate) mod metrics;
 mod pod;
 
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::{Binaries, PodSetup, http};
+use super::{Binaries, PodSetup, http, metrics};
 use crate::HarnessError;
 use crate::postgres::free_port;
 use crate::process::{Process, User};
@@ -101,6 +101,12 @@ impl Pod {
     /// Status and body of an admin page; `None` while nobody answers.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         http::get(self.admin, path).await.ok()
+    }
+
+    /// The sum of a counter over the series that have all of these labels; 0 when there are none, or nobody answers.
+    pub async fn counter(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let page = self.get("/q/metrics").await.map(|(_, page)| page).unwrap_or_default();
+        metrics::sum(&page, name, labels)
     }
 
     /// Waits for `/q/health/ready`.

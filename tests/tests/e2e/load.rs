@@ -17,7 +17,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(150);
 const PAUSE: Duration = Duration::from_millis(50);
 
-const CALLERS: i64 = 16;
+pub(crate) const CALLERS: i64 = 16;
 /// Between two orders of a caller: many small orders over the whole test, not a flood.
 const THINKING: Duration = Duration::from_millis(20);
 const KEYS_MAX: usize = 10_000;

@@ -15,6 +15,8 @@ mod leaving;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod support;
