@@ -46,6 +46,8 @@ pub struct Args {
     serve: ServeArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    failpoints: failpoint::FailArgs,
 }
 
 /// What to do.
@@ -74,6 +76,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// What to log.
     pub log: LogConfig,
+    /// What goes wrong on purpose; nothing, in a program without fail points.
+    pub failpoints: failpoint::Plan,
 }
 
 /// A writer, a reader and the sweeper.
@@ -115,6 +119,7 @@ impl Args {
                 sweep_interval: sweep_interval?,
                 serve,
                 log,
+                failpoints: self.failpoints.plan(),
             })
         };
         Ok(config().expect("a value is missing only when it was a problem"))

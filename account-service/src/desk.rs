@@ -174,6 +174,9 @@ impl<B: Tables> Work for Writer<B> {
 impl<B: Tables> Writer<B> {
     async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Trouble> {
         let first = self.0.apply(commands).await;
+        if first.is_ok() {
+            failpoint::reach(failpoint::Point::AccountCommitted);
+        }
         let Err(StoreError::OutcomeUnknown(error)) = &first else {
             return first.map_err(|error| Trouble::met(&error, "commands"));
         };

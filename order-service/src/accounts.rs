@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use client::Channel;
+use failpoint::{Safeguard, is_off};
 use proto::{
     Failure, Reason,
     account::v1::{
@@ -63,10 +64,15 @@ impl Accounts {
     /// T2: holds the money for an order. `Err`: not known, the money may be held.
     pub async fn reserve(&self, claim: &Claim) -> Result<Verdict, Status> {
         let order_id = claim.order_id.to_string();
+        let reserve_id = if is_off(Safeguard::SingleReserveId) && claim.fence > 1 {
+            format!("{order_id}-{}", claim.fence)
+        } else {
+            order_id.clone()
+        };
         let request = ReserveRequest {
             account_id: claim.request.account.get(),
             amount: claim.amount.to_string(),
-            reserve_id: order_id.clone(),
+            reserve_id,
             order_id,
             ttl: Some(prost_types::Duration { seconds: HOLD_TTL.as_secs() as i64, nanos: 0 }),
         };

@@ -70,6 +70,8 @@ pub struct Args {
     serve: ServeArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    failpoints: failpoint::FailArgs,
 }
 
 /// What to do.
@@ -106,6 +108,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// What to log.
     pub log: LogConfig,
+    /// What goes wrong on purpose; nothing, in a program without fail points.
+    pub failpoints: failpoint::Plan,
 }
 
 const CONNECTIONS: RangeInclusive<usize> = 3..=256;
@@ -170,6 +174,7 @@ impl Args {
                 },
                 serve,
                 log,
+                failpoints: self.failpoints.plan(),
             })
         };
         Ok(config().expect("a value is missing only when it was a problem"))

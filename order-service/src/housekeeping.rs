@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use failpoint::Point;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -65,6 +66,7 @@ async fn complete<S: Store>(store: &mut S, placement: &Placement) {
     match store.overdue(KEYS).await {
         Ok(overdue) if overdue.is_empty() => {}
         Ok(overdue) => {
+            failpoint::reach(Point::OverdueRead);
             tracing::info!(keys = overdue.len(), "taking up keys that were left behind");
             overdue.into_iter().for_each(|overdue| placement.resume(overdue));
         }
@@ -78,7 +80,11 @@ async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) 
         return;
     }
     match store.lease_notices(NOTICES.min(notices.capacity())).await {
-        Ok(due) => due.into_iter().for_each(|notice| drop(notices.try_send(notice))),
+        Ok(due) if due.is_empty() => {}
+        Ok(due) => {
+            failpoint::reach(Point::NoticesLeased);
+            due.into_iter().for_each(|notice| drop(notices.try_send(notice)));
+        }
         Err(error) => failed("due notices were not leased", &error),
     }
 }

@@ -25,14 +25,15 @@ pub mod settler;
 pub mod storage;
 pub mod verify;
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{error::Error, io, iter, path::Path, process::ExitCode, time::Duration};
 
+use clap::Parser;
 use database::{DatabaseUrl, StoreError};
 use server::Signals;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
-use args::{Config, Task};
+use args::{Args, Config, Task};
 use service::{Service, StartError};
 use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
 
@@ -62,12 +63,30 @@ pub enum RunError {
     Signals(#[source] io::Error),
 }
 
+/// The whole program: reads the flags and the environment, runs, and says on standard error why it could not.
+pub async fn main() -> ExitCode {
+    let config = match Args::parse().validate() {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(2);
+        }
+    };
+    run(config).await.unwrap_or_else(|error| {
+        let causes = iter::successors(Some(&error as &dyn Error), |error| (*error).source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        eprintln!("order-service: {}", causes.join(": "));
+        ExitCode::FAILURE
+    })
+}
+
 /// Does what was asked for, on the database that was asked for, and says how the process should exit.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn run(config: Config) -> Result<ExitCode, RunError> {
     server::logging::init(&config.log);
+    failpoint::arm(config.failpoints);
     if let DatabaseUrl::Sqlite(path) = &config.database {
         make_directory(path).map_err(RunError::Directory)?;
     }

@@ -8,6 +8,7 @@
 //! stays, is counted in `order_settlements_refused_total`, and is tried again each time it falls due: somebody must
 //! look.
 
+use failpoint::Point;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,12 +42,15 @@ pub async fn settle(
 async fn tell(notice: Notice, accounts: &Accounts, desk: &Desk) {
     let action = notice.action.as_str();
     let order_id = notice.order_id;
+    failpoint::reach(Point::BeforeTell);
     match accounts.tell(&notice).await {
         Told::Done => {
+            failpoint::reach(Point::Told);
             metrics::counter!("order_settlements_total", "action" => action).increment(1);
             if let Err(error) = desk.finish(notice).await {
                 tracing::debug!(%order_id, action, %error, "a told notice is kept and will be told again");
             }
+            failpoint::reach(Point::Finished);
         }
         Told::Unknown(status) => {
             metrics::counter!("order_settlements_unknown_total", "action" => action).increment(1);

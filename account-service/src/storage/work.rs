@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use database::Transaction;
+use failpoint::{Point, Safeguard, is_off, reach};
 use proto::id::{AccountId, ReserveId};
 
 use super::{Page, Tables, tables::ExpiredHolds};
-use crate::ledger::{self, Account, Book, Changes, Command, Entry, Named, Outcome, Reservation};
+use crate::ledger::{
+    self, Account, Book, Changes, Command, Entry, Named, Outcome, Reservation, State,
+};
 
 pub(super) struct Apply<'a> {
     pub(super) commands: &'a [Command],
@@ -42,6 +45,7 @@ impl<B: Tables> Transaction<B> for Apply<'_> {
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Vec<Outcome>> {
         let named = Named::by(self.commands);
         let (book, now) = B::load(connection, &named).await?;
+        reach(Point::AccountLoaded);
         let (mut outcomes, mut changes) = ledger::apply(book, self.commands, now);
         let short = changes.short_of_funds();
         if !short.is_empty() {
@@ -52,7 +56,9 @@ impl<B: Tables> Transaction<B> for Apply<'_> {
                 (outcomes, changes) = ledger::apply(book, self.commands, now);
             }
         }
+        forget(&mut changes);
         write::<B>(connection, &changes).await?;
+        reach(Point::AccountWritten);
         Ok(outcomes)
     }
 }
@@ -126,6 +132,17 @@ impl<B: Tables> Transaction<B> for SchemaVersion {
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Option<i64>> {
         B::schema_version(connection).await
+    }
+}
+
+/// Takes out what the ledger wants remembered and a process without the safeguard does not.
+fn forget(changes: &mut Changes) {
+    let reservations = &mut changes.reservations.new;
+    if is_off(Safeguard::Tombstone) {
+        reservations.retain(|row| row.order_id.is_some());
+    }
+    if is_off(Safeguard::DeclineMemory) {
+        reservations.retain(|row| !matches!(row.state, State::Declined(_)));
     }
 }
 

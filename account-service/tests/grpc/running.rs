@@ -75,6 +75,7 @@ fn config() -> Config {
             ..ServeConfig::on_ports(0, 0)
         },
         log: Default::default(),
+        failpoints: Default::default(),
     }
 }
 

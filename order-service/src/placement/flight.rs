@@ -11,6 +11,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
+use failpoint::{Point, reach};
 use tokio::time::sleep;
 
 use super::{Parts, board::Signals};
@@ -130,8 +131,12 @@ impl Flight {
             }
             guard::count_stale();
         }
+        reach(Point::BeforeClaim);
         let unpriced = match self.parts.desk.claim(claim.clone()).await? {
-            Claimed::Mine(claim) => return Ok(Located::Ours(claim)),
+            Claimed::Mine(claim) => {
+                reach(Point::Claimed);
+                return Ok(Located::Ours(claim));
+            }
             // By somebody else, or by an earlier round whose answer was lost.
             Claimed::Taken => {
                 *perhaps_claimed = true;
@@ -152,6 +157,7 @@ impl Flight {
     }
 
     async fn judge(&self, claim: &NewClaim, row: KeyRow) -> Result<Located, Trouble> {
+        reach(Point::DuplicateRead);
         let landing = match row.judge(claim.request.digest(), claim.order_id) {
             Finding::Mine => return Ok(Located::Ours(row.claim)),
             Finding::LeaseOver => {
@@ -169,6 +175,7 @@ impl Flight {
     async fn take_over(&self, seen: Claim) -> Result<Option<Claim>, Trouble> {
         let taken = self.parts.desk.take_over(seen).await?;
         if let Some(claim) = &taken {
+            reach(Point::TakenOver);
             metrics::counter!("order_takeovers_total").increment(1);
             tracing::info!(order_id = %claim.order_id, fence = claim.fence, "took a key over");
         }
@@ -178,8 +185,15 @@ impl Flight {
     async fn work(&self, claim: Claim) -> Landing {
         self.signals.work();
         match self.parts.accounts.reserve(&claim).await {
-            Ok(verdict) => self.settle(claim, verdict).await,
+            Ok(verdict) => {
+                reach(match verdict {
+                    Verdict::Reserved => Point::Reserved,
+                    Verdict::Declined { .. } | Verdict::GaveUp => Point::Declined,
+                });
+                self.settle(claim, verdict).await
+            }
             Err(status) => {
+                reach(Point::ReserveUnknown);
                 metrics::counter!("order_reserve_unknown_total").increment(1);
                 tracing::warn!(order_id = %claim.order_id, %status, "a reservation's outcome is not known");
                 self.hand_back(claim).await
@@ -198,6 +212,7 @@ impl Flight {
                     return Landing::Trouble(Trouble::Failed);
                 }
                 Err(Trouble::OutcomeUnknown) => {
+                    reach(Point::CommitUnknown);
                     metrics::counter!("order_commit_unknown_total").increment(1);
                     if let Some(landing) = self.read_back(&settlement).await {
                         return landing;
@@ -218,6 +233,11 @@ impl Flight {
         }
         match settled.decided {
             Some(decided) => {
+                reach(match decided.outcome {
+                    Outcome::Placed { .. } => Point::Placed,
+                    Outcome::Declined { .. } => Point::DeclineStored,
+                    Outcome::OutOfStock { .. } => Point::SoldOut,
+                });
                 count(&decided.outcome);
                 Landing::Decided { claim: settlement.claim, decided, fresh: true }
             }
@@ -260,6 +280,7 @@ impl Flight {
         if let Err(error) = self.parts.desk.hand_back(claim).await {
             tracing::debug!(%order_id, %error, "a lease was not handed back and will end by itself");
         }
+        reach(Point::HandedBack);
         Landing::Unknown
     }
 }

@@ -87,6 +87,8 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
         let priced: Vec<_> =
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
         let (days, now) = self.insert(connection, &priced).await?;
+        #[cfg(feature = "failpoints")]
+        super::mutants::uncommit(connection, days.keys().copied()).await?;
         let answer = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| match price {
             Err(unpriced) => Claimed::Unpriced(*unpriced),
             Ok(amount) => match days.get(&claim.order_id) {
@@ -107,7 +109,7 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
 
 impl ClaimKeys<'_> {
     /// Inserts those that have a price. Answers the day of each order that got its key.
-    async fn insert(
+    pub(super) async fn insert(
         &self,
         connection: &mut PgConnection,
         priced: &[Result<Money, Unpriced>],

@@ -3,6 +3,8 @@
 mod catalog;
 mod claim;
 mod keys;
+#[cfg(feature = "failpoints")]
+mod mutants;
 mod orders;
 mod outbox;
 mod partitions;

@@ -14,6 +14,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use database::{Postgres, Transaction};
+use failpoint::{Point, Safeguard, is_off, reach};
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -35,6 +36,15 @@ const DECIDE: &str = "
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
       AND k.fence = c.fence AND k.decided_at IS NULL
     RETURNING k.order_id, k.fence, k.decided_at";
+
+/// What [`Safeguard::FenceCheck`] keeps from happening.
+const DECIDE_UNFENCED: &str = "
+    UPDATE idempotency_keys AS k
+    SET status = c.status, response = c.response, decided_at = now()
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
+        AS c (account_id, idempotency_key, day, fence, status, response)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+    RETURNING k.order_id, c.fence, k.decided_at";
 
 const CORRECT: &str = "
     UPDATE idempotency_keys AS k
@@ -77,6 +87,7 @@ impl Transaction<Postgres> for Settle<'_> {
         let Some((held, now)) = self.check_fences(connection).await? else {
             return Ok(vec![Settled::default(); self.settlements.len()]);
         };
+        reach(Point::SettleFenced);
         let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
         let holders: Vec<_> = self.settlements.iter().filter(holds).collect();
         let (decisions, stock) = self.decide(connection, &holders, now).await?;
@@ -87,6 +98,7 @@ impl Transaction<Postgres> for Settle<'_> {
         let settled = self.answers(&decided, now);
         outbox::insert(connection, settled.iter().filter_map(|s| s.notice.as_ref()), self.lease)
             .await?;
+        reach(Point::SettleWritten);
         Ok(settled)
     }
 }
@@ -123,8 +135,11 @@ impl Settle<'_> {
         &self,
         connection: &mut PgConnection,
     ) -> sqlx::Result<Option<(HashSet<(Uuid, i32)>, OffsetDateTime)>> {
+        #[cfg(feature = "failpoints")]
+        super::mutants::claim_late(connection, self.settlements, self.lease).await?;
         let outcomes: Vec<_> = self.settlements.iter().map(Settlement::expected).collect();
-        let held = bind_claims(sqlx::query(DECIDE), self.settlements.iter().map(|s| &s.claim))
+        let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
+        let held = bind_claims(sqlx::query(decide), self.settlements.iter().map(|s| &s.claim))
             .bind(outcomes.iter().map(Outcome::status).collect::<Vec<_>>())
             .bind(outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>())
             .fetch_all(connection)

@@ -5,6 +5,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use database::{Sqlite, Transaction};
+use failpoint::{Point, Safeguard, is_off, reach};
 use proto::id::ProductId;
 use sqlx::{Row, SqliteConnection};
 use time::OffsetDateTime;
@@ -22,6 +23,11 @@ use crate::order::{
 const DECIDE: &str = "
     UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?7 AND status = 'PROCESSING'";
+
+/// What [`Safeguard::FenceCheck`] keeps from happening.
+const DECIDE_UNFENCED: &str = "
+    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND ?3 = ?3 AND order_id = ?7";
 
 const CORRECT: &str = "
     UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
@@ -52,16 +58,18 @@ impl Transaction<Sqlite> for Settle<'_> {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
             self.earlier = orders::earlier(connection, requests).await?;
         }
+        let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
         let now = rows::now(connection).await?;
         let at = rows::time(now)?;
         let mut settled = vec![Settled::default(); self.settlements.len()];
         let mut holders = Vec::new();
         for (index, settlement) in self.settlements.iter().enumerate() {
-            if write_key(connection, DECIDE, &settlement.claim, &settlement.expected(), now).await?
+            if write_key(connection, decide, &settlement.claim, &settlement.expected(), now).await?
             {
                 holders.push((index, settlement));
             }
         }
+        reach(Point::SettleFenced);
         let (decisions, stock) = self.decide(connection, &holders, at).await?;
         write_stock(connection, &stock).await?;
         for ((index, settlement), decision) in holders.into_iter().zip(decisions) {
@@ -70,6 +78,7 @@ impl Transaction<Sqlite> for Settle<'_> {
         }
         let notices = settled.iter().filter_map(|settled| settled.notice.as_ref());
         outbox::insert(connection, notices, now + rows::micros(self.lease)).await?;
+        reach(Point::SettleWritten);
         Ok(settled)
     }
 }
