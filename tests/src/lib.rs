@@ -5,6 +5,7 @@
 
 pub mod balancer;
 pub mod books;
+pub mod chaos;
 pub mod clients;
 pub mod cluster;
 pub mod cpu;
@@ -15,6 +16,7 @@ pub mod grpcurl;
 pub mod load;
 pub mod pods;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 pub mod report;
 pub mod scenarios;

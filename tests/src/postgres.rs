@@ -73,6 +73,12 @@ impl Postgres {
         self.process.pid()
     }
 
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address of a database of this server.
     #[must_use]
     pub fn url(&self, database: &str) -> String {

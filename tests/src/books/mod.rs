@@ -15,6 +15,7 @@ use serde::Serialize;
 
 pub use check::Breach;
 pub use read::ReadError;
+pub(crate) use read::{money, number, rows};
 
 /// Breaches that are shown; all are counted.
 const SHOWN: usize = 100;

@@ -102,7 +102,10 @@ pub(super) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
     Ok(orders)
 }
 
-async fn rows(url: &DatabaseUrl, query: &'static str) -> Result<Vec<Vec<String>>, ReadError> {
+pub(crate) async fn rows(
+    url: &DatabaseUrl,
+    query: &'static str,
+) -> Result<Vec<Vec<String>>, ReadError> {
     let read = async {
         match url {
             DatabaseUrl::Postgres(address) => {
@@ -137,12 +140,12 @@ fn name(account: &str, id: &str) -> Result<Name, ReadError> {
     Ok((number(account)?, Uuid::parse_str(id).map_err(|_| ReadError::Row(id.to_owned()))?))
 }
 
-fn number(text: &str) -> Result<i64, ReadError> {
+pub(crate) fn number(text: &str) -> Result<i64, ReadError> {
     text.parse().map_err(|_| ReadError::Row(text.to_owned()))
 }
 
 /// SQLite counts in units of 10^-4.
-fn money(url: &DatabaseUrl, text: &str) -> Result<Money, ReadError> {
+pub(crate) fn money(url: &DatabaseUrl, text: &str) -> Result<Money, ReadError> {
     let money = match url {
         DatabaseUrl::Postgres(_) => Money::parse_or_zero(text),
         DatabaseUrl::Sqlite(_) => Money::from_units(number(text)?),

@@ -27,6 +27,16 @@ const SET_BY_CARGO: [&str; 9] = [
 #[derive(Clone, Debug)]
 pub struct Binaries {
     directory: PathBuf,
+    kind: Kind,
+}
+
+/// Which programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As they are shipped.
+    Plain,
+    /// With fail points: other names, so that neither is ever taken for the other.
+    FailPoints,
 }
 
 impl Binaries {
@@ -37,11 +47,16 @@ impl Binaries {
     /// When they do not build; the error shows what the compiler said.
     pub fn build() -> Result<Self, HarnessError> {
         static BUILT: Mutex<Option<Binaries>> = Mutex::new(None);
-        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        if built.is_none() {
-            *built = Some(Self::build_now()?);
-        }
-        Ok(built.clone().expect("built above"))
+        Self::build_once(&BUILT, Kind::Plain)
+    }
+
+    /// As [`Binaries::build`], but programs that can be told to end at a point, or to do without a safeguard.
+    ///
+    /// # Errors
+    /// As [`Binaries::build`].
+    pub fn build_with_fail_points() -> Result<Self, HarnessError> {
+        static BUILT: Mutex<Option<Binaries>> = Mutex::new(None);
+        Self::build_once(&BUILT, Kind::FailPoints)
     }
 
     /// Programs that were built before.
@@ -49,7 +64,7 @@ impl Binaries {
     /// # Errors
     /// When one is not there.
     pub fn in_directory(directory: &Path) -> Result<Self, HarnessError> {
-        let binaries = Self { directory: directory.to_owned() };
+        let binaries = Self { directory: directory.to_owned(), kind: Kind::Plain };
         for service in [Service::Account, Service::Order] {
             let program = binaries.program(service);
             let found = std::fs::metadata(&program);
@@ -58,7 +73,15 @@ impl Binaries {
         Ok(binaries)
     }
 
-    fn build_now() -> Result<Self, HarnessError> {
+    fn build_once(built: &Mutex<Option<Self>>, kind: Kind) -> Result<Self, HarnessError> {
+        let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.is_none() {
+            *built = Some(Self::build_now(kind)?);
+        }
+        Ok(built.clone().expect("built above"))
+    }
+
+    fn build_now(kind: Kind) -> Result<Self, HarnessError> {
         let running = std::env::current_exe().map_err(HarnessError::io("find this program"))?;
         let directory = profile_directory(&running);
         let mut cargo = Command::new(env!("CARGO"));
@@ -66,7 +89,10 @@ impl Binaries {
         // of the dependencies would be built a second time.
         cargo.args(["build", "--quiet", "--package=tests"]);
         for service in [Service::Account, Service::Order] {
-            cargo.args(["--package", service.name(), "--bin", service.name()]);
+            cargo.args(["--package", service.name(), "--bin", &kind.program(service)]);
+            if kind == Kind::FailPoints {
+                cargo.arg(format!("--features={}/failpoints", service.name()));
+            }
         }
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         for variable in SET_BY_CARGO {
@@ -76,7 +102,7 @@ impl Binaries {
             cargo.arg("--release");
         }
         process::run("cargo build of both services", &mut cargo)?;
-        Ok(Self { directory })
+        Ok(Self { directory, kind })
     }
 
     /// Brings a database's schema up to date.
@@ -102,7 +128,16 @@ impl Binaries {
     /// Where a service's program is.
     #[must_use]
     pub fn program(&self, service: Service) -> PathBuf {
-        self.directory.join(service.name())
+        self.directory.join(self.kind.program(service))
+    }
+}
+
+impl Kind {
+    fn program(self, service: Service) -> String {
+        match self {
+            Self::Plain => service.name().to_owned(),
+            Self::FailPoints => format!("{}-failpoints", service.name()),
+        }
     }
 }
 

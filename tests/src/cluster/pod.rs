@@ -182,19 +182,45 @@ impl Pod {
         self.process.signal(Signal::CONT);
     }
 
+    /// Whether it is stopped by SIGSTOP, and whoever sent that.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        // The state follows the name, which is in parentheses and may contain any character.
+        let state = status.ok().and_then(|line| Some(line.rsplit_once(") ")?.1.starts_with('T')));
+        state.unwrap_or_default()
+    }
+
     /// Starts it again, same addresses and flags, after its end. Does not wait for readiness.
     ///
     /// # Errors
     /// When the program cannot be started.
     pub fn restart(&mut self) -> Result<(), HarnessError> {
-        self.process =
-            Process::start(&self.name, User::Ours, &self.program, &self.arguments, &self.log)?;
+        self.restart_with(&[])
+    }
+
+    /// As [`Pod::restart`], this once with further flags.
+    ///
+    /// # Errors
+    /// As [`Pod::restart`].
+    pub fn restart_with(&mut self, flags: &[String]) -> Result<(), HarnessError> {
+        let arguments = self.arguments.iter().chain(flags);
+        self.process = Process::start(&self.name, User::Ours, &self.program, arguments, &self.log)?;
         Ok(())
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> Result<bool, HarnessError> {
+        Ok(self.process.ended()?.is_none())
     }
 }
 
 fn arguments(setup: PodSetup<'_>, address: SocketAddr, admin: SocketAddr) -> Vec<String> {
     let flag = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
+    let given = |name: &str| setup.flags.iter().any(|flag| flag == name);
     let mut arguments = Vec::new();
     arguments.extend(flag("--listen", &address.to_string()));
     arguments.extend(flag("--admin-listen", &admin.to_string()));
@@ -204,10 +230,11 @@ fn arguments(setup: PodSetup<'_>, address: SocketAddr, admin: SocketAddr) -> Vec
         }
         Service::Order => {
             arguments.extend(flag("--database-url", &setup.databases.order));
-            arguments.extend(flag("--account-target", setup.account_target));
+            if !given("--account-target") {
+                arguments.extend(flag("--account-target", setup.account_target));
+            }
         }
     }
-    let given = |name: &str| setup.flags.iter().any(|flag| flag == name);
     for pair in LEAVE_QUICKLY.chunks_exact(2) {
         if !given(pair[0]) {
             arguments.extend(pair.iter().map(ToString::to_string));

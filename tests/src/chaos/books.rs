@@ -1,0 +1,179 @@
+//! Reads both databases at rest, and does to them what time would.
+
+use database::{DatabaseUrl, Postgres, Sqlite};
+use sqlx::{ConnectOptions, Connection};
+use uuid::Uuid;
+
+use super::state::{Account, Order, Reservation, State};
+use crate::books::{ReadError, money, number, rows};
+
+/// Where they are.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// Of account-service.
+    pub account: DatabaseUrl,
+    /// Of order-service.
+    pub order: DatabaseUrl,
+}
+
+/// The queries, by backend; each column is text.
+struct Queries {
+    orders: &'static str,
+    payments: &'static str,
+    undecided: &'static str,
+    waiting: &'static str,
+    stock: &'static str,
+}
+
+const POSTGRES: Queries = Queries {
+    orders: "SELECT account_id::text, idempotency_key, order_id::text, amount::text, status FROM orders",
+    payments: "SELECT order_id::text, payment_id::text FROM payments",
+    undecided: "SELECT account_id::text, idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    waiting: "SELECT account_id::text, order_id::text, action FROM outbox",
+    stock: "SELECT product_id::text, stock::text FROM products",
+};
+
+const SQLITE: Queries = Queries {
+    orders: "SELECT CAST(account_id AS text), idempotency_key, hex(order_id), CAST(amount AS text), status FROM orders",
+    payments: "SELECT hex(order_id), hex(payment_id) FROM payments",
+    undecided: "SELECT CAST(account_id AS text), idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    waiting: "SELECT CAST(account_id AS text), hex(order_id), action FROM outbox",
+    stock: "SELECT CAST(product_id AS text), CAST(stock AS text) FROM products",
+};
+
+const RESERVATIONS: &str =
+    "SELECT CAST(account_id AS text), reserve_id, state, CAST(amount AS text) FROM reservations";
+const DEPOSITS: &str =
+    "SELECT CAST(account_id AS text), deposit_id, CAST(amount AS text) FROM deposits";
+const ACCOUNTS: &str = "
+    SELECT CAST(account_id AS text), CAST(balance AS text), CAST(reserved AS text) FROM accounts";
+
+/// As with their partition: keys that are decided, and not only just now.
+const FORGET_POSTGRES: &str = "
+    DELETE FROM idempotency_keys WHERE status = 'SUCCESS' AND decided_at < now() - interval '1 second'";
+const FORGET_SQLITE: &str = "DELETE FROM idempotency_keys WHERE status = 'SUCCESS'";
+
+const TWO_ORDERS_A_KEY: &str =
+    "ALTER TABLE orders DROP CONSTRAINT orders_account_id_idempotency_key_key";
+
+impl Books {
+    /// Reads all that the checker judges.
+    ///
+    /// # Errors
+    /// When a database cannot be read, or holds what no service wrote.
+    pub async fn read(&self) -> Result<State, ReadError> {
+        let mut state = State::default();
+        self.read_orders(&mut state).await?;
+        self.read_accounts(&mut state).await?;
+        Ok(state)
+    }
+
+    /// How many keys are undecided and outbox rows wait.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished(&self) -> Result<usize, ReadError> {
+        let queries = self.queries();
+        let undecided = rows(&self.order, queries.undecided).await?.len();
+        Ok(undecided + rows(&self.order, queries.waiting).await?.len())
+    }
+
+    /// Forgets decided keys, as retention does.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn forget_keys(&self) -> sqlx::Result<()> {
+        match &self.order {
+            DatabaseUrl::Postgres(_) => self.execute(FORGET_POSTGRES).await,
+            DatabaseUrl::Sqlite(_) => self.execute(FORGET_SQLITE).await,
+        }
+    }
+
+    /// Takes the last fence away, on PostgreSQL.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn allow_two_orders_a_key(&self) -> sqlx::Result<()> {
+        self.execute(TWO_ORDERS_A_KEY).await
+    }
+
+    async fn execute(&self, statement: &'static str) -> sqlx::Result<()> {
+        match &self.order {
+            DatabaseUrl::Postgres(address) => {
+                let options = Postgres::options((**address).clone(), "chaos");
+                let mut connection = options.connect().await?;
+                sqlx::raw_sql(statement).execute(&mut connection).await?;
+                connection.close().await
+            }
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = Sqlite::options(path).connect().await?;
+                sqlx::raw_sql(statement).execute(&mut connection).await?;
+                connection.close().await
+            }
+        }
+    }
+
+    fn queries(&self) -> Queries {
+        match &self.order {
+            DatabaseUrl::Postgres(_) => POSTGRES,
+            DatabaseUrl::Sqlite(_) => SQLITE,
+        }
+    }
+
+    async fn read_orders(&self, state: &mut State) -> Result<(), ReadError> {
+        let (url, queries) = (&self.order, self.queries());
+        for row in rows(url, queries.orders).await? {
+            let [account, key, order_id, amount, status] = columns(row)?;
+            let (account, order_id) = (number(&account)?, id(&order_id)?);
+            let (units, cancelled) = (money(url, &amount)?.units(), status == "CANCELLED");
+            state.orders.push(Order { account, key, order_id, units, cancelled });
+        }
+        for row in rows(url, queries.payments).await? {
+            let [order, payment] = columns(row)?;
+            state.payments.insert(id(&order)?, id(&payment)?);
+        }
+        for row in rows(url, queries.undecided).await? {
+            let [account, key] = columns(row)?;
+            state.undecided.push((number(&account)?, key));
+        }
+        for row in rows(url, queries.waiting).await? {
+            let [account, order, action] = columns(row)?;
+            state.waiting.push((number(&account)?, id(&order)?, action));
+        }
+        for row in rows(url, queries.stock).await? {
+            let [product, stock] = columns(row)?;
+            state.stock.insert(number(&product)?, number(&stock)?);
+        }
+        Ok(())
+    }
+
+    async fn read_accounts(&self, state: &mut State) -> Result<(), ReadError> {
+        let url = &self.account;
+        for row in rows(url, RESERVATIONS).await? {
+            let [account, name, stored, amount] = columns(row)?;
+            let reservation = Reservation { state: stored, units: money(url, &amount)?.units() };
+            state.reservations.insert((number(&account)?, name), reservation);
+        }
+        for row in rows(url, DEPOSITS).await? {
+            let [account, name, amount] = columns(row)?;
+            state.deposits.insert((number(&account)?, name), money(url, &amount)?.units());
+        }
+        for row in rows(url, ACCOUNTS).await? {
+            let [account, balance, reserved] = columns(row)?;
+            let (balance, reserved) =
+                (money(url, &balance)?.units(), money(url, &reserved)?.units());
+            state.accounts.insert(number(&account)?, Account { balance, reserved });
+        }
+        Ok(())
+    }
+}
+
+fn columns<const N: usize>(row: Vec<String>) -> Result<[String; N], ReadError> {
+    row.try_into().map_err(|row: Vec<String>| ReadError::Row(row.join(", ")))
+}
+
+/// As clients are told it.
+fn id(text: &str) -> Result<String, ReadError> {
+    let id = Uuid::parse_str(text).map_err(|_| ReadError::Row(text.to_owned()))?;
+    Ok(id.to_string())
+}

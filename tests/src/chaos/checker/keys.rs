@@ -1,0 +1,204 @@
+//! What is true of each key: its callers' answers and its order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Breach, Case, Rule, breach, grouped, price};
+use crate::chaos::history::{Answer, Body, Call, Operation};
+use crate::chaos::state::Order;
+
+type Orders<'a> = BTreeMap<(i64, &'a str), Vec<&'a Order>>;
+
+/// One key.
+struct Key<'a> {
+    account: i64,
+    name: &'a str,
+    operations: &'a [&'a Operation],
+    orders: &'a [&'a Order],
+    case: Case<'a>,
+}
+
+pub(super) fn check(case: Case<'_>) -> Vec<Breach> {
+    let mut orders = Orders::new();
+    for order in &case.state.orders {
+        orders.entry((order.account, &order.key)).or_default().push(order);
+    }
+    let asked = grouped(case.history, |call| match call {
+        Call::Place { account, key, .. } => Some((*account, key.as_str())),
+        Call::Cancel { .. }
+        | Call::Reserve { .. }
+        | Call::Release { .. }
+        | Call::Deposit { .. } => None,
+    });
+    let names: BTreeSet<_> = asked.keys().chain(orders.keys()).copied().collect();
+    let mut breaches = cancels(case);
+    for name in names {
+        let operations = asked.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let orders = orders.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let key = Key { account: name.0, name: name.1, operations, orders, case };
+        breaches.extend(key.check());
+    }
+    breaches
+}
+
+impl Key<'_> {
+    fn check(&self) -> Vec<Breach> {
+        let rules = [
+            self.one_order(),
+            self.answers_agree(),
+            self.acknowledged_survives(),
+            self.refusal_is_final(),
+            self.reused_runs_nothing(),
+            self.order_is_as_asked(),
+        ];
+        rules.into_iter().flatten().collect()
+    }
+
+    fn breach(&self, rule: Rule, why: &str) -> Option<Breach> {
+        let why = format!("key {} of account {}: {why}", self.name, self.account);
+        Some(breach(rule, why, self.operations.iter().copied()))
+    }
+
+    fn one_order(&self) -> Option<Breach> {
+        let ids: Vec<_> = self.orders.iter().map(|order| &order.order_id).collect();
+        if ids.len() < 2 {
+            None
+        } else {
+            self.breach(Rule::OneOrderAKey, &format!("orders {ids:?}"))
+        }
+    }
+
+    fn answers_agree(&self) -> Option<Breach> {
+        let told: BTreeSet<_> =
+            self.operations.iter().filter_map(|o| o.answer.order_id()).collect();
+        let placed: BTreeSet<_> = self
+            .operations
+            .iter()
+            .filter_map(|operation| match &operation.answer {
+                Answer::Placed { order_id, payment_id, units, .. } => {
+                    Some((order_id, payment_id, units))
+                }
+                Answer::Done | Answer::Refused { .. } | Answer::Unknown(_) => None,
+            })
+            .collect();
+        let agree = told.len() < 2 && placed.len() < 2;
+        if agree {
+            None
+        } else {
+            self.breach(Rule::AnswersAgree, "callers were told different things")
+        }
+    }
+
+    fn acknowledged_survives(&self) -> Option<Breach> {
+        let is_there = |answer: &Answer| match answer {
+            Answer::Placed { order_id, payment_id, units, .. } => {
+                let order = self.orders.iter().find(|order| order.order_id == *order_id);
+                order.is_some_and(|order| order.units == *units)
+                    && self.case.state.payments.get(order_id) == Some(payment_id)
+            }
+            Answer::Refused { .. } => answer
+                .order_id()
+                .is_none_or(|told| self.orders.iter().any(|order| order.order_id == told)),
+            Answer::Done | Answer::Unknown(_) => true,
+        };
+        let lost = self.operations.iter().any(|operation| !is_there(&operation.answer));
+        if lost {
+            self.breach(Rule::AcknowledgedSurvives, "an order that was told is not there")
+        } else {
+            None
+        }
+    }
+
+    fn refusal_is_final(&self) -> Option<Breach> {
+        let is_final =
+            |o: &&&Operation| matches!(o.answer.reason(), Some("PAYMENT_FAILED" | "OUT_OF_STOCK"));
+        let refused = self.operations.iter().find(is_final)?;
+        let told = self.operations.iter().any(|operation| operation.answer.order_id().is_some());
+        let detail = |o: &Operation| match &o.answer {
+            Answer::Refused { reason, detail } => Some((reason.clone(), detail.clone())),
+            Answer::Placed { .. } | Answer::Done | Answer::Unknown(_) => None,
+        };
+        let first = detail(refused);
+        let differs = self.operations.iter().filter(is_final).any(|again| detail(again) != first);
+        if told || differs || !self.orders.is_empty() {
+            return self.breach(Rule::RefusalIsFinal, "was refused for good, and not always");
+        }
+        None
+    }
+
+    /// Which body owns the key is known by whom an answer other than E305 was given.
+    fn reused_runs_nothing(&self) -> Option<Breach> {
+        let reused = |o: &Operation| o.answer.reason() == Some("IDEMPOTENCY_KEY_REUSED");
+        let bodies = |wanted: bool| -> BTreeSet<Body> {
+            let answered = self.operations.iter().filter(|o| match &o.answer {
+                Answer::Placed { .. } | Answer::Refused { .. } => reused(o) == wanted,
+                Answer::Done | Answer::Unknown(_) => false,
+            });
+            answered.filter_map(|operation| body(operation)).collect()
+        };
+        let (refused, owners) = (bodies(true), bodies(false));
+        let ran = !refused.is_disjoint(&owners) || owners.len() > 1;
+        let costs = refused.iter().filter_map(|body| price(self.case.opening, *body));
+        let ran =
+            ran || costs.into_iter().any(|units| self.orders.iter().any(|o| o.units == units));
+        if ran {
+            self.breach(Rule::ReusedRunsNothing, "two requests ran under one key")
+        } else {
+            None
+        }
+    }
+
+    fn order_is_as_asked(&self) -> Option<Breach> {
+        let asked: BTreeSet<_> = self
+            .operations
+            .iter()
+            .filter_map(|operation| body(operation))
+            .filter_map(|body| price(self.case.opening, body))
+            .collect();
+        let odd = self.orders.iter().any(|order| !asked.contains(&order.units));
+        if odd {
+            self.breach(Rule::OrderIsAsAsked, "an order that nobody asked for so")
+        } else {
+            None
+        }
+    }
+}
+
+fn body(operation: &Operation) -> Option<Body> {
+    match &operation.call {
+        Call::Place { body, .. } => Some(*body),
+        Call::Cancel { .. }
+        | Call::Reserve { .. }
+        | Call::Release { .. }
+        | Call::Deposit { .. } => None,
+    }
+}
+
+fn cancels(case: Case<'_>) -> Vec<Breach> {
+    let asked = grouped(case.history, |call| match call {
+        Call::Cancel { account, order_id } => Some((*account, order_id.as_str())),
+        Call::Place { .. } | Call::Reserve { .. } | Call::Release { .. } | Call::Deposit { .. } => {
+            None
+        }
+    });
+    let cancelled: BTreeSet<_> = case
+        .state
+        .orders
+        .iter()
+        .filter(|order| order.cancelled)
+        .map(|order| (order.account, order.order_id.as_str()))
+        .collect();
+    let lost = asked.iter().filter(|(name, operations)| {
+        operations.iter().any(|o| o.answer == Answer::Done) && !cancelled.contains(name)
+    });
+    let mut breaches: Vec<_> = lost
+        .map(|(name, operations)| {
+            let why = format!("order {} of {} is not cancelled", name.1, name.0);
+            breach(Rule::CancelSurvives, why, operations.iter().copied())
+        })
+        .collect();
+    let unasked = cancelled.iter().filter(|name| !asked.contains_key(name));
+    breaches.extend(unasked.map(|(account, order)| {
+        breach(Rule::CancelSurvives, format!("nobody cancelled order {order} of {account}"), [])
+    }));
+    breaches
+}

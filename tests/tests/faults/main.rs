@@ -1,0 +1,14 @@
+//! Processes that end, or freeze, at every step of an order; and a minute of everything at once.
+
+#[cfg(test)]
+mod away;
+#[cfg(test)]
+mod duplicates;
+#[cfg(test)]
+mod points;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod world;
+#[cfg(test)]
+mod zombies;

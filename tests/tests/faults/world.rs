@@ -1,0 +1,197 @@
+//! One account pod, some order pods, all with fail points; callers that come back until they are told.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use database::DatabaseUrl;
+use proto::account::v1::account_service_client::AccountServiceClient;
+use proto::account::v1::{Account, GetAccountRequest, OpenAccountRequest};
+use proto::order::v1::catalog_service_client::CatalogServiceClient;
+use proto::order::v1::order_service_client::OrderServiceClient;
+use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest, PutProductRequest};
+use proto::{Failure, Reason};
+use tests::chaos::books::Books;
+use tests::cluster::{Binaries, Cluster, Databases, Plan, connect, sqlite_in};
+use tests::postgres::Postgres;
+use tests::proxy::Proxy;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+pub(crate) const ACCOUNT: i64 = 7;
+pub(crate) const OPENING: i64 = 1_000_000;
+pub(crate) const PRICE: i64 = 10;
+
+/// A product of which there are few.
+pub(crate) const SCARCE: i64 = 3;
+
+/// Leases short enough to be outlived, the account service's timeout shorter still.
+const FLAGS: [&str; 8] = [
+    "--lease",
+    "1s",
+    "--account-timeout",
+    "400ms",
+    "--settle-lease",
+    "300ms",
+    "--complete-interval",
+    "100ms",
+];
+
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const CALL: Duration = Duration::from_secs(3);
+const GLANCE: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    /// Between the order pods and PostgreSQL.
+    pub(crate) proxy: Option<Proxy>,
+    books: Books,
+    _directory: tempfile::TempDir,
+    pub(crate) postgres: Option<Postgres>,
+}
+
+impl World {
+    pub(crate) async fn start(backend: Backend, order_pods: usize, flags: &[&str]) -> Self {
+        let binaries = Binaries::build_with_fail_points().unwrap();
+        let directory = tempfile::TempDir::with_prefix("holdfast-faults-").unwrap();
+        let (postgres, proxy, direct, through) = match backend {
+            Backend::Sqlite => {
+                let files = sqlite_in(directory.path());
+                (None, None, files.clone(), files)
+            }
+            Backend::Postgres => {
+                let server = Postgres::start().await.unwrap();
+                let account = server.create_database("account").await.unwrap();
+                let order = server.create_database("orders").await.unwrap();
+                let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
+                let proxy = Proxy::start(address).await.unwrap();
+                let (port, other) = (server.port(), proxy.address().port());
+                let proxied = order.replace(&format!(":{port}/"), &format!(":{other}/"));
+                let direct = Databases { account: account.clone(), order };
+                let through = Databases { account, order: proxied };
+                (Some(server), Some(proxy), direct, through)
+            }
+        };
+        let plan = Plan {
+            account_pods: 1,
+            order_pods,
+            databases: Some(through),
+            order_flags: FLAGS.iter().chain(flags).map(ToString::to_string).collect(),
+            ..Plan::default()
+        };
+        let cluster = Cluster::start(binaries, plan).await.unwrap();
+        let read = |url: &str| url.parse::<DatabaseUrl>().unwrap();
+        let books = Books { account: read(&direct.account), order: read(&direct.order) };
+        let world = Self { cluster, proxy, books, _directory: directory, postgres };
+        world.open().await;
+        world
+    }
+
+    async fn open(&self) {
+        let mut accounts =
+            AccountServiceClient::new(connect(&self.cluster.account[0]).await.unwrap());
+        let (currency, opening_balance) = (String::new(), OPENING.to_string());
+        let request = OpenAccountRequest { account_id: ACCOUNT, currency, opening_balance };
+        accounts.open_account(request).await.unwrap();
+        let mut catalog = CatalogServiceClient::new(connect(&self.cluster.order[0]).await.unwrap());
+        let (name, price) = ("scarce".to_owned(), PRICE.to_string());
+        let request = PutProductRequest { product_id: SCARCE, name, price, stock: 1 };
+        catalog.put_product(request).await.unwrap();
+    }
+
+    /// A connection to an order pod that is made when it is used, and again whenever it breaks.
+    pub(crate) fn lazily(&self, pod: usize) -> Channel {
+        let address = format!("http://{}", self.cluster.order[pod].address());
+        Endpoint::from_shared(address).unwrap().connect_lazy()
+    }
+
+    /// One call, on a connection of its own.
+    pub(crate) async fn place(
+        &self,
+        pod: usize,
+        request: PlaceOrderRequest,
+    ) -> Result<PlaceOrderReply, Status> {
+        place(self.lazily(pod), request).await
+    }
+
+    /// Calls until there is an answer for good: an order, or the reason why there will be none.
+    pub(crate) async fn persist(
+        &self,
+        pod: usize,
+        request: &PlaceOrderRequest,
+    ) -> Result<PlaceOrderReply, Reason> {
+        persist(self.lazily(pod), request).await
+    }
+
+    /// The ids of all orders by a key, as they stand in the database.
+    pub(crate) async fn orders_of_key(&self, key: &str) -> Vec<String> {
+        let orders = self.books.read().await.unwrap().orders.into_iter();
+        orders.filter(|order| order.key == key).map(|order| order.order_id).collect()
+    }
+
+    pub(crate) async fn account(&self) -> Account {
+        let mut accounts =
+            AccountServiceClient::new(connect(&self.cluster.account[0]).await.unwrap());
+        let request = GetAccountRequest { account_id: ACCOUNT };
+        accounts.get_account(request).await.unwrap().into_inner()
+    }
+
+    /// Keys undecided and outbox rows untold.
+    pub(crate) async fn unfinished(&self) -> usize {
+        self.books.unfinished().await.unwrap()
+    }
+
+    /// Waits until nothing is left to do; then both books are sound, each and together.
+    pub(crate) async fn check_books(&self) {
+        until("everything to be settled", async || self.unfinished().await == 0).await;
+        self.cluster.verify().unwrap();
+        let report = tests::books::verify(&self.books.account, &self.books.order).await.unwrap();
+        assert!(report.ok, "{report:?}");
+    }
+}
+
+/// One call.
+pub(crate) async fn place(
+    channel: Channel,
+    request: PlaceOrderRequest,
+) -> Result<PlaceOrderReply, Status> {
+    let mut request = Request::new(request);
+    request.set_timeout(CALL);
+    let reply = OrderServiceClient::new(channel).place_order(request).await;
+    reply.map(tonic::Response::into_inner)
+}
+
+/// Calls until there is an answer for good: an order, or the reason why there will be none.
+pub(crate) async fn persist(
+    channel: Channel,
+    request: &PlaceOrderRequest,
+) -> Result<PlaceOrderReply, Reason> {
+    let began = Instant::now();
+    loop {
+        let status = match place(channel.clone(), request.clone()).await {
+            Ok(reply) => return Ok(reply),
+            Err(status) => status,
+        };
+        let reason = Failure::of(&status).map(|failure| failure.reason());
+        let for_good = [Reason::PaymentFailed, Reason::OutOfStock, Reason::IdempotencyKeyReused];
+        if let Some(reason) = reason.filter(|reason| for_good.contains(reason)) {
+            return Err(reason);
+        }
+        assert!(began.elapsed() < PATIENCE, "{request:?}: {status:?}");
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Polls a state, with a bound.
+pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !reached().await {
+        assert!(began.elapsed() < PATIENCE, "never came to: {what}");
+        tokio::time::sleep(GLANCE).await;
+    }
+}
