@@ -1,6 +1,6 @@
 //! A TCP proxy with bad weather: slow, silent in one direction or both, refusing, or cut right after a COMMIT.
 //!
-//! It knows PostgreSQL's protocol so far: a simple query with the text `COMMIT` is these bytes, [`COMMIT`]. Cut means:
+//! It knows PostgreSQL's protocol so far: a simple query with the text `COMMIT` is known by its bytes. Cut means:
 //! the server has read it, the client never hears of it.
 
 use std::io;

@@ -8,8 +8,8 @@
 //! - *Lock*: `SET holdfast:order:<account>:<key> <boot>:<number> NX PX <ttl>`, the TTL never longer than the key's lease.
 //! - *Kept* when the key was decided: until the TTL ends, duplicates read. *Released* otherwise, by compare-and-delete,
 //!   after the caller has its answer and never in its way.
-//! - *Bounds*: a look takes [`PATIENCE`] at most; after a few failures in a row nobody looks for a second
-//!   (`breaker.rs`). Releases wait in a queue of [`RELEASES`]; what does not fit is freed by its TTL.
+//! - *Bounds*: a look takes 5 ms at most; after a few failures in a row nobody looks for a second
+//!   (`breaker.rs`). Releases wait in a queue of 4096; what does not fit is freed by its TTL.
 //!
 //! Counted: `order_guard_looks_total` by outcome (`first`, `taken`, `late`, `error`, `skipped`),
 //! `order_guard_stale_total` (taken in Redis, unknown to the database), `order_guard_releases_total` by outcome,
@@ -62,7 +62,7 @@ pub struct Guard(Option<Arc<Looks>>);
 /// What a look found.
 #[derive(Debug)]
 pub enum Look {
-    /// Nobody had it; it is ours while this lives, and after [`Lock::keep`] until the TTL ends.
+    /// Nobody had it; it is ours while this lives, and after [`Look::keep`] until the TTL ends.
     First(Lock),
     /// Somebody probably has the key: read it first.
     Taken,

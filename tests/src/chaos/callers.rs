@@ -221,7 +221,7 @@ impl Client {
                 Call::Reserve { account, reserve_id, units: 10_000 }
             }
             _ => {
-                let units = 10_000 * self.random.random_range(1..6);
+                let units = 10_000 * self.random.random_range(1..30);
                 Call::Reserve { account: POOR, reserve_id: format!("r-{}", self.name()), units }
             }
         }
@@ -239,7 +239,7 @@ impl Client {
     }
 
     fn deposit(&mut self) -> Call {
-        let account = if self.random.random_bool(0.5) { POOR } else { self.account() };
+        let account = if self.random.random_bool(0.2) { POOR } else { self.account() };
         let units = 10_000 * self.random.random_range(1..4);
         Call::Deposit { account, deposit_id: format!("d-{}", self.name()), units }
     }

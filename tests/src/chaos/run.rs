@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::callers::{self, Desk};
 use super::checker::{self, Breach, Case, Rule};
 use super::history::{Answer, Call, Operation};
-use super::schedule::{Backend, Event, schedule};
+use super::schedule::{Backend, Event, Fault, schedule};
 use super::sometimes::Sometimes;
 use super::state::State;
 use super::world::{Place, World};
@@ -109,11 +109,22 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
         what: "reading the books".to_owned(),
         output: error.to_string(),
     })?;
-    let mut breaches = checker::check(Case { opening: &opening, history: &history, state: &state });
+    let mut breaches = checker::check(Case {
+        opening: &opening,
+        history: &history,
+        state: &state,
+        forgotten_us: forgotten_us(&events),
+    });
     let wrong = world.verify().await?;
     let of_books = |why| Breach { rule: Rule::BooksAreSound, why, history: Vec::new() };
     breaches.extend(wrong.into_iter().map(of_books));
     Ok(report(order, &events, quiet_after, &history, &state, &sometimes, breaches))
+}
+
+/// When keys are first forgotten, with a margin for the two clocks.
+fn forgotten_us(events: &[Event]) -> Option<u64> {
+    let first = events.iter().find(|event| event.fault == Fault::ForgetKeys)?;
+    u64::try_from(first.at.saturating_sub(LOOK).as_micros()).ok()
 }
 
 /// Carries the schedule out and looks at the counters meanwhile.
