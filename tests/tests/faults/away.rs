@@ -16,8 +16,9 @@ use crate::world::{Backend, CALL, World, place, until};
 /// How long it is away.
 const AWAY: Duration = Duration::from_secs(30);
 
-/// Callers, each with one request at a time.
-const CALLERS: usize = 100;
+/// Callers, each with one request at a time. Every request leaves a key to be decided afterwards: more of them than the
+/// short leases of these tests allow for would be taken over again and again on a busy machine.
+const CALLERS: usize = 20;
 
 /// Above its deadline an answer is late; the machine may be busy.
 const GRACE: Duration = Duration::from_secs(2);
