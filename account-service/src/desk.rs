@@ -8,11 +8,11 @@
 //! the guilty one fails. A batch whose commit broke midway is run once more: every command is idempotent by its id, so
 //! the second run finds out what became of the first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lanes, Refused, Work, Workers},
+    lane::{self, Bounds, Lane, Refused, Work, Workers},
 };
 use proto::id::{AccountId, ReserveId};
 use thiserror::Error;
@@ -22,17 +22,20 @@ use crate::{
     storage::{Page, Store, Tables},
 };
 
-/// Commands that may wait in a lane, and that one transaction takes: more than 256 gain nothing and hold locks longer.
-const CHANGES: Bounds = Bounds { queue: 2048, batch: 256 };
+/// A batch that takes longer than this is no longer waited for before the next one begins.
+const PATIENCE: Duration = Duration::from_millis(25);
 
-/// Questions that may wait in a lane, and that are read together: 32 pages of 500 lines are a few megabytes.
-const QUESTIONS: Bounds = Bounds { queue: 2048, batch: 32 };
+/// Commands that may wait, and that one transaction takes: more than 256 gain nothing and hold locks longer.
+const CHANGES: Bounds = Bounds { queue: 8192, batch: 256, patience: PATIENCE };
+
+/// Questions that may wait, and that are read together: 32 pages of 500 lines are a few megabytes.
+const QUESTIONS: Bounds = Bounds { queue: 8192, batch: 32, patience: PATIENCE };
 
 /// Takes commands and questions to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
-    changes: Lanes<Command, Result<Outcome, Trouble>>,
-    questions: Lanes<Question, Result<Found, Trouble>>,
+    changes: Lane<Command, Result<Outcome, Trouble>>,
+    questions: Lane<Question, Result<Found, Trouble>>,
 }
 
 /// The workers behind a [`Desk`].
@@ -108,7 +111,7 @@ impl Desk {
     /// Carries out a command.
     pub async fn carry_out(&self, command: Command) -> Result<Receipt, CommandError> {
         let name = command.name();
-        let answer = self.changes.submit(command.account_id(), command).await;
+        let answer = self.changes.submit(command).await;
         let answer = answer.map_err(Trouble::from).and_then(|answer| answer);
         count(name, &answer);
         Ok(answer??)
@@ -116,7 +119,7 @@ impl Desk {
 
     /// Reads an account as it stands. `None`: it was never opened.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, Trouble> {
-        Ok(self.ask(id, Question::Account(id)).await?.account)
+        Ok(self.ask(Question::Account(id)).await?.account)
     }
 
     /// Reads a reservation as it stands. `None`: it was never seen.
@@ -125,22 +128,22 @@ impl Desk {
         account: AccountId,
         reserve: ReserveId,
     ) -> Result<Option<Reservation>, Trouble> {
-        let found = self.ask(account, Question::Reservation(account, reserve)).await?;
+        let found = self.ask(Question::Reservation(account, reserve)).await?;
         Ok(found.reservation)
     }
 
     /// Reads lines of a statement, newest first. `None`: there is no such account.
     pub async fn entries(&self, page: Page) -> Result<Option<Vec<Entry>>, Trouble> {
-        Ok(self.ask(page.account_id, Question::Entries(page)).await?.entries)
+        Ok(self.ask(Question::Entries(page)).await?.entries)
     }
 
     /// Whether the database answers and its schema is new enough.
     pub async fn is_migrated(&self) -> Result<bool, Trouble> {
-        Ok(self.ask((), Question::IsMigrated).await?.is_migrated)
+        Ok(self.ask(Question::IsMigrated).await?.is_migrated)
     }
 
-    async fn ask(&self, lane: impl std::hash::Hash, question: Question) -> Result<Found, Trouble> {
-        self.questions.submit(lane, question).await?
+    async fn ask(&self, question: Question) -> Result<Found, Trouble> {
+        self.questions.submit(question).await?
     }
 }
 

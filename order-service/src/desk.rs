@@ -1,17 +1,16 @@
 //! The desk: where everybody hands in changes and questions, and workers that own a connection each serve them.
 //!
 //! Promised: an accepted job is done and answered even if nobody waits for it any more. Jobs of one kind that wait
-//! together are one transaction; jobs of one account and kind never run side by side. What cannot be queued is refused
-//! at once with [`Trouble::Full`]. Questions have connections of their own and never wait behind a commit.
+//! together are one transaction. What cannot be queued is refused at once with [`Trouble::Full`]. Questions have connections of their own and never wait behind a commit.
 //!
 //! A batch that the database refuses for a reason that is not going away is run again job by job, so that only the
 //! guilty one fails.
 
-use std::{error::Error, hash::Hash, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lanes, Refused, Work, Workers},
+    lane::{self, Bounds, Lane, Refused, Work, Workers},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
@@ -29,12 +28,14 @@ use crate::{
     storage::{Cancelled, Claimed, NewClaim, Store},
 };
 
-/// Jobs of one kind that may wait in a lane, and that one transaction takes: larger ones gain little and hold locks
-/// longer.
-const BOUNDS: Bounds = Bounds { queue: 4096, batch: 256 };
+/// A batch that takes longer than this is no longer waited for before the next one begins.
+const PATIENCE: Duration = Duration::from_millis(25);
+
+/// Jobs of one kind that may wait, and that one transaction takes: larger ones gain little and hold locks longer.
+const BOUNDS: Bounds = Bounds { queue: 16_384, batch: 256, patience: PATIENCE };
 
 /// Pages read together: each may be large, and other questions wait for the same connection.
-const PAGES: Bounds = Bounds { queue: 1024, batch: 8 };
+const PAGES: Bounds = Bounds { queue: 4096, batch: 8, patience: PATIENCE };
 
 /// Takes jobs to the workers. Cheap to clone.
 #[derive(Clone)]
@@ -115,7 +116,7 @@ pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
 impl Desk {
     /// T0: claims a key.
     pub async fn claim(&self, claim: NewClaim) -> Result<Claimed, Trouble> {
-        submit(&self.claims, claim.request.account, claim).await
+        submit(&self.claims, claim).await
     }
 
     /// D: reads a key.
@@ -124,27 +125,27 @@ impl Desk {
         account: AccountId,
         key: IdempotencyKey,
     ) -> Result<Option<KeyRow>, Trouble> {
-        submit(&self.keys, account, (account, key)).await
+        submit(&self.keys, (account, key)).await
     }
 
     /// T1: takes a key over. `None`: somebody else was faster.
     pub async fn take_over(&self, seen: Claim) -> Result<Option<Claim>, Trouble> {
-        submit(&self.take_overs, seen.request.account, seen).await
+        submit(&self.take_overs, seen).await
     }
 
     /// T3, T3' and T4: decides a key.
     pub async fn settle(&self, settlement: Settlement) -> Result<Settled, Trouble> {
-        submit(&self.settlements, settlement.claim.request.account, settlement).await
+        submit(&self.settlements, settlement).await
     }
 
     /// T5: ends a lease.
     pub async fn hand_back(&self, claim: Claim) -> Result<(), Trouble> {
-        submit(&self.hand_backs, claim.request.account, claim).await
+        submit(&self.hand_backs, claim).await
     }
 
     /// Deletes a notice that the account service answered.
     pub async fn finish(&self, notice: Notice) -> Result<(), Trouble> {
-        submit(&self.finished, notice.account, notice).await
+        submit(&self.finished, notice).await
     }
 
     /// Cancels an order. `None`: there is no such order.
@@ -153,22 +154,22 @@ impl Desk {
         account: AccountId,
         order: Uuid,
     ) -> Result<Option<Cancelled>, Trouble> {
-        submit(&self.cancels, account, (account, order)).await
+        submit(&self.cancels, (account, order)).await
     }
 
     /// Creates or sets a product.
     pub async fn put_product(&self, product: Product) -> Result<(), Trouble> {
-        submit(&self.product_puts, product.product_id, product).await
+        submit(&self.product_puts, product).await
     }
 
     /// Adjusts stock.
     pub async fn adjust_stock(&self, adjustment: Adjustment) -> Result<Adjusted, Trouble> {
-        submit(&self.adjustments, adjustment.product_id, adjustment).await
+        submit(&self.adjustments, adjustment).await
     }
 
     /// Reads an order.
     pub async fn order(&self, account: AccountId, order: Uuid) -> Result<Option<Order>, Trouble> {
-        submit(&self.orders, account, (account, order)).await
+        submit(&self.orders, (account, order)).await
     }
 
     /// Reads a page of an account's orders, newest first, older than `before`.
@@ -178,12 +179,12 @@ impl Desk {
         before: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<Order>, Trouble> {
-        submit(&self.order_pages, account, (account, before, limit)).await
+        submit(&self.order_pages, (account, before, limit)).await
     }
 
     /// Reads a product.
     pub async fn product(&self, product: ProductId) -> Result<Option<Product>, Trouble> {
-        submit(&self.products, product, product).await
+        submit(&self.products, product).await
     }
 
     /// Reads a page of the catalogue, the products after `after`.
@@ -192,12 +193,12 @@ impl Desk {
         after: Option<ProductId>,
         limit: usize,
     ) -> Result<Vec<Product>, Trouble> {
-        submit(&self.product_pages, after, (after, limit)).await
+        submit(&self.product_pages, (after, limit)).await
     }
 
     /// Answers whether the database is there and has the schema.
     pub async fn ping(&self) -> Result<(), Trouble> {
-        submit(&self.pings, (), ()).await
+        submit(&self.pings, ()).await
     }
 }
 
@@ -232,7 +233,7 @@ impl DeskWorkers {
     }
 }
 
-type Jobs<J, A> = Lanes<J, Result<A, Trouble>>;
+type Jobs<J, A> = Lane<J, Result<A, Trouble>>;
 
 /// How a batch of one kind is run on a store: one answer a job, in their order.
 type Run<S, J, A> = for<'a> fn(&'a mut S, &'a [J]) -> BoxFuture<'a, Result<Vec<A>, StoreError>>;
@@ -277,8 +278,8 @@ fn for_each<J>(batch: &[J], done: Result<(), StoreError>) -> Result<Vec<()>, Sto
     done.map(|()| vec![(); batch.len()])
 }
 
-async fn submit<J, A>(jobs: &Jobs<J, A>, lane: impl Hash, job: J) -> Result<A, Trouble> {
-    jobs.submit(lane, job).await?
+async fn submit<J, A>(jobs: &Jobs<J, A>, job: J) -> Result<A, Trouble> {
+    jobs.submit(job).await?
 }
 
 /// Logs an error where it is met and answers what it means.
