@@ -1,17 +1,22 @@
 //! The account service, as this service sees it: reserve, capture, release, refund, over the client channel.
 //!
-//! Every call is idempotent by the order's id, which is also the reservation's, so the channel may send it again
+//! Every command is idempotent by the order's id, which is also the reservation's, so the channel may send it again
 //! whatever happened to it. What this module answers is one of three: done, refused for ever, or not known.
+//!
+//! Commands travel together: those that wait while one call is on its way are the next call. A call that takes long is
+//! not waited for, so that a pod that hangs holds up no more than the calls it has.
 
 use std::time::Duration;
 
 use client::Channel;
+use database::lane::{self, Bounds, Lane, Refused, Work};
 use failpoint::{Safeguard, is_off};
 use proto::{
-    Failure, Reason,
+    Reason,
     account::v1::{
-        CaptureRequest, RefundRequest, ReleaseRequest, ReserveRequest,
-        account_service_client::AccountServiceClient,
+        ApplyRequest, CaptureRequest, Command as AnyCommand, Outcome, RefundRequest, Refusal,
+        ReleaseRequest, ReserveRequest, account_service_client::AccountServiceClient,
+        command::Command,
     },
 };
 use tonic::{Code, Request, Status};
@@ -37,9 +42,22 @@ pub const SERVICE_CONFIG: &str = r#"{
 /// How long a hold lasts: far longer than any key stays undecided, so that none ends under an order in progress.
 const HOLD_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The account service.
+/// Commands that may wait, and that travel together; and how long a call may take before the next one sets out.
+const BOUNDS: Bounds = Bounds { queue: 16_384, batch: 256, patience: Duration::from_millis(5) };
+
+/// Calls on their way at once. Where each takes its whole timeout, this is what waits for a pod that hangs.
+const CALLS: usize = 32;
+
+/// The account service. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
+    commands: Lane<Command, Told>,
+    timeout: Duration,
+}
+
+/// Makes calls, one after the other.
+#[derive(Clone)]
+struct Caller {
     stub: AccountServiceClient<Channel>,
     timeout: Duration,
 }
@@ -56,9 +74,12 @@ pub enum Told {
 }
 
 impl Accounts {
-    /// Calls through this channel; each call, with all its attempts, is given up after `timeout`.
+    /// Calls through this channel; each command is given up after `timeout`, with all its attempts.
     pub fn new(channel: Channel, timeout: Duration) -> Self {
-        Self { stub: AccountServiceClient::new(channel), timeout }
+        let caller = Caller { stub: AccountServiceClient::new(channel), timeout };
+        // They end when the last clone of the lane is dropped.
+        let (commands, _callers) = lane::start("accounts", vec![caller; CALLS], BOUNDS);
+        Self { commands, timeout }
     }
 
     /// T2: holds the money for an order. `Err`: not known, the money may be held.
@@ -76,7 +97,7 @@ impl Accounts {
             order_id,
             ttl: Some(prost_types::Duration { seconds: HOLD_TTL.as_secs() as i64, nanos: 0 }),
         };
-        match told(self.stub.clone().reserve(self.request(request)).await) {
+        match self.apply(Command::Reserve(request)).await {
             Told::Done => Ok(Verdict::Reserved),
             Told::Refused(reason) => Ok(Verdict::Declined { cause: reason.to_string() }),
             Told::Unknown(status) => Err(status),
@@ -87,48 +108,67 @@ impl Accounts {
     pub async fn tell(&self, notice: &Notice) -> Told {
         let account_id = notice.account.get();
         let reserve_id = notice.order_id.to_string();
-        let mut stub = self.stub.clone();
         if notice.action == Action::Release {
-            let request = ReleaseRequest { account_id, reserve_id };
-            return told(stub.release(self.request(request)).await);
+            return self.apply(Command::Release(ReleaseRequest { account_id, reserve_id })).await;
         }
-        let request =
-            CaptureRequest { account_id, reserve_id: reserve_id.clone(), amount: String::new() };
-        let captured = told(stub.capture(self.request(request)).await);
+        let amount = String::new();
+        let capture = CaptureRequest { account_id, reserve_id: reserve_id.clone(), amount };
+        let captured = self.apply(Command::Capture(capture)).await;
         // An order may be cancelled before its capture was told: a refund makes sure of it first.
         if notice.action == Action::Capture || !matches!(captured, Told::Done) {
             return captured;
         }
-        let request = RefundRequest {
-            account_id,
-            refund_id: reserve_id.clone(),
-            reserve_id,
-            amount: notice.amount.to_string(),
-        };
-        told(stub.refund(self.request(request)).await)
+        let refund_id = reserve_id.clone();
+        let amount = notice.amount.to_string();
+        self.apply(Command::Refund(RefundRequest { account_id, refund_id, reserve_id, amount }))
+            .await
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        request
+    /// The timeout is counted from here: a command may have to wait for a call that takes it along. One that is given up
+    /// may be carried out all the same.
+    async fn apply(&self, command: Command) -> Told {
+        let told = tokio::time::timeout(self.timeout, self.commands.submit(command)).await;
+        match told {
+            Ok(Ok(told)) => told,
+            Ok(Err(Refused::Full)) => {
+                Told::Unknown(Status::resource_exhausted("too much waits for the account service"))
+            }
+            Ok(Err(Refused::Stopping | Refused::Lost)) => {
+                Told::Unknown(Status::unknown("nobody calls the account service any more"))
+            }
+            Err(_) => Told::Unknown(Status::deadline_exceeded("the account service is too slow")),
+        }
     }
 }
 
-/// Reads an answer. Only a refusal that the account service explains is final; a status without a reason of ours may
-/// come from anything on the way.
-fn told<T>(answer: Result<T, Status>) -> Told {
-    let status = match answer {
-        Ok(_) => return Told::Done,
-        Err(status) => status,
-    };
-    let reason = Failure::of(&status).map(|failure| failure.reason());
-    match (status.code(), reason) {
+impl Work for Caller {
+    type Job = Command;
+    type Answer = Told;
+
+    async fn run(&mut self, batch: Vec<Command>) -> Vec<Told> {
+        let expected = batch.len();
+        let commands = batch.into_iter().map(|command| AnyCommand { command: Some(command) });
+        let mut request = Request::new(ApplyRequest { commands: commands.collect() });
+        request.set_timeout(self.timeout);
+        let unknown =
+            |status: Status| (0..expected).map(|_| Told::Unknown(status.clone())).collect();
+        match self.stub.apply(request).await.map(|reply| reply.into_inner().outcomes) {
+            Ok(outcomes) if outcomes.len() == expected => outcomes.into_iter().map(told).collect(),
+            Ok(_) => unknown(Status::internal("another number of outcomes than of commands")),
+            Err(status) => unknown(status),
+        }
+    }
+}
+
+/// Reads an outcome. Only a refusal that the account service explains is final.
+fn told(outcome: Outcome) -> Told {
+    let Some(Refusal { code, reason, message }) = outcome.refusal else { return Told::Done };
+    match (Code::from(code), reason.parse()) {
         (
             Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument | Code::AlreadyExists,
-            Some(reason),
+            Ok(reason),
         ) => Told::Refused(reason),
-        _ => Told::Unknown(status),
+        (code, _) => Told::Unknown(Status::new(code, message)),
     }
 }
 
@@ -136,21 +176,26 @@ fn told<T>(answer: Result<T, Status>) -> Told {
 mod tests {
     use super::*;
 
+    fn refused(code: Code, reason: &str) -> Told {
+        let (code, reason, message) = (code.into(), reason.to_owned(), String::new());
+        let refusal = Some(Refusal { code, reason, message });
+        told(Outcome { refusal, replayed: false })
+    }
+
     #[test]
     fn bug_6_only_what_the_account_service_explains_is_final() {
-        let declined = Status::from(Failure::new(Reason::InsufficientFunds, "too little"));
-        assert!(matches!(told::<()>(Err(declined)), Told::Refused(Reason::InsufficientFunds)));
-        for passing in [
-            Status::unavailable("away"),
-            Status::deadline_exceeded("late"),
-            Status::internal("?"),
-            Status::unknown("?"),
-            Status::cancelled("?"),
-            Status::not_found("a proxy's page"),
-            Status::from(Failure::new(Reason::Overloaded, "busy")),
-            Status::from(Failure::new(Reason::Internal, "a defect")),
+        let reason = Reason::InsufficientFunds;
+        let declined = refused(reason.code(), reason.as_str());
+        assert!(matches!(declined, Told::Refused(Reason::InsufficientFunds)));
+        assert!(matches!(told(Outcome::default()), Told::Done));
+        for (code, reason) in [
+            (Code::Unavailable, "UNAVAILABLE"),
+            (Code::Internal, "INTERNAL"),
+            (Code::ResourceExhausted, "OVERLOADED"),
+            (Code::NotFound, "A_REASON_OF_TOMORROW"),
+            (Code::Unknown, ""),
         ] {
-            assert!(matches!(told::<()>(Err(passing)), Told::Unknown(_)));
+            assert!(matches!(refused(code, reason), Told::Unknown(_)), "{code:?}");
         }
     }
 }

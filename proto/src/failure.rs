@@ -66,6 +66,11 @@ impl Failure {
         self.reason
     }
 
+    /// The message for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A fact that was added, by key.
     pub fn fact(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)

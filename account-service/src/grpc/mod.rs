@@ -3,6 +3,7 @@
 //! Every request is checked whole before anything is done; INVALID_ARGUMENT names all its wrong fields. No handler
 //! touches the database, so a handler that is dropped midway, because its caller left, breaks nothing.
 
+mod apply;
 mod encode;
 mod parse;
 mod status;
@@ -99,6 +100,12 @@ impl account_service_server::AccountService for AccountService {
             account: receipt.account.as_ref().map(encode::account),
             replayed: receipt.replayed,
         }))
+    }
+
+    async fn apply(&self, request: Request<api::ApplyRequest>) -> Answer<api::ApplyReply> {
+        let commands = apply::parse(request.into_inner(), &self.defaults)?;
+        let outcomes = apply::carry_out(commands, &self.desk).await?;
+        Ok(Response::new(api::ApplyReply { outcomes }))
     }
 
     async fn get_reservation(

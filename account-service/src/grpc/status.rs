@@ -26,12 +26,20 @@ pub(super) fn of_command(error: CommandError) -> Status {
     }
 }
 
-/// The texts of refusals are for callers; see [`Refusal`].
 pub(super) fn of_refusal(refusal: Refusal) -> Status {
-    Failure::new(reason(refusal), refusal.to_string()).into()
+    why(refusal).into()
 }
 
 pub(super) fn of_trouble(trouble: Trouble) -> Status {
+    failure(trouble).into()
+}
+
+/// The texts of refusals are for callers; see [`Refusal`].
+pub(super) fn why(refusal: Refusal) -> Failure {
+    Failure::new(reason(refusal), refusal.to_string())
+}
+
+pub(super) fn failure(trouble: Trouble) -> Failure {
     let (reason, retry_after) = match trouble {
         Trouble::Full => (Reason::Overloaded, Some(WHEN_FULL)),
         Trouble::Unavailable => (Reason::Unavailable, Some(WHEN_AWAY)),
@@ -40,8 +48,8 @@ pub(super) fn of_trouble(trouble: Trouble) -> Status {
     };
     let failure = Failure::new(reason, trouble.to_string());
     match retry_after {
-        Some(delay) => failure.retry_after(delay).into(),
-        None => failure.into(),
+        Some(delay) => failure.retry_after(delay),
+        None => failure,
     }
 }
 

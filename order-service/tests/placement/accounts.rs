@@ -6,13 +6,14 @@ use std::{
 };
 
 use proto::{
-    Failure, Reason,
+    Reason,
     account::v1::{
-        Account, CaptureReply, CaptureRequest, DepositReply, DepositRequest, GetAccountRequest,
-        GetReservationRequest, ListEntriesReply, ListEntriesRequest, OpenAccountRequest,
-        RefundReply, RefundRequest, ReleaseReply, ReleaseRequest, Reservation, ReserveReply,
-        ReserveRequest,
+        Account, ApplyReply, ApplyRequest, CaptureReply, CaptureRequest, DepositReply,
+        DepositRequest, GetAccountRequest, GetReservationRequest, ListEntriesReply,
+        ListEntriesRequest, OpenAccountRequest, Outcome, RefundReply, RefundRequest, Refusal,
+        ReleaseReply, ReleaseRequest, Reservation, ReserveReply, ReserveRequest,
         account_service_server::{AccountService, AccountServiceServer},
+        command::Command,
     },
 };
 use server::{ServeConfig, Server, Signals, Trigger};
@@ -90,6 +91,41 @@ impl Accounts {
         }
     }
 
+    /// As its mood has it.
+    async fn one(&self, command: Command) -> Result<Outcome, Status> {
+        let request = match command {
+            Command::Reserve(request) => request,
+            Command::Capture(CaptureRequest { reserve_id, .. }) => {
+                return Ok(self.done(Asked::Capture { reserve_id }));
+            }
+            Command::Release(ReleaseRequest { reserve_id, .. }) => {
+                return Ok(self.done(Asked::Release { reserve_id }));
+            }
+            Command::Refund(RefundRequest { reserve_id, amount, .. }) => {
+                return Ok(self.done(Asked::Refund { reserve_id, amount }));
+            }
+        };
+        let ReserveRequest { reserve_id, amount, .. } = request;
+        self.note(Asked::Reserve { reserve_id, amount });
+        let mut mood = self.mood.subscribe();
+        let mood = *mood.wait_for(|mood| *mood != Mood::Silent).await.unwrap();
+        match mood {
+            Mood::Accept | Mood::Silent => Ok(Outcome::default()),
+            Mood::Decline => {
+                let reason = Reason::InsufficientFunds;
+                let (code, reason) = (reason.code().into(), reason.as_str().to_owned());
+                let refusal = Some(Refusal { code, reason, message: "too little".to_owned() });
+                Ok(Outcome { refusal, replayed: false })
+            }
+            Mood::Confused => Err(Status::cancelled("what was it?")),
+        }
+    }
+
+    fn done(&self, asked: Asked) -> Outcome {
+        self.note(asked);
+        Outcome::default()
+    }
+
     fn note(&self, asked: Asked) {
         self.asked.lock().unwrap().push(asked);
         self.count.send_modify(|count| *count += 1);
@@ -98,47 +134,28 @@ impl Accounts {
 
 #[tonic::async_trait]
 impl AccountService for Accounts {
-    async fn reserve(
-        &self,
-        request: Request<ReserveRequest>,
-    ) -> Result<Response<ReserveReply>, Status> {
-        let ReserveRequest { reserve_id, amount, .. } = request.into_inner();
-        self.note(Asked::Reserve { reserve_id: reserve_id.clone(), amount });
-        let mut mood = self.mood.subscribe();
-        let mood = *mood.wait_for(|mood| *mood != Mood::Silent).await.unwrap();
-        match mood {
-            Mood::Accept | Mood::Silent => {
-                let reservation = Some(Reservation { reserve_id, ..Reservation::default() });
-                Ok(Response::new(ReserveReply { reservation, ..ReserveReply::default() }))
-            }
-            Mood::Decline => Err(Failure::new(Reason::InsufficientFunds, "too little").into()),
-            Mood::Confused => Err(Status::cancelled("what was it?")),
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyReply>, Status> {
+        let mut outcomes = Vec::new();
+        for command in request.into_inner().commands {
+            outcomes.push(self.one(command.command.unwrap()).await?);
         }
+        Ok(Response::new(ApplyReply { outcomes }))
     }
 
-    async fn capture(
-        &self,
-        request: Request<CaptureRequest>,
-    ) -> Result<Response<CaptureReply>, Status> {
-        self.note(Asked::Capture { reserve_id: request.into_inner().reserve_id });
-        Ok(Response::new(Default::default()))
+    async fn reserve(&self, _: Request<ReserveRequest>) -> Result<Response<ReserveReply>, Status> {
+        Err(Status::unimplemented("orders reserve by Apply"))
     }
 
-    async fn release(
-        &self,
-        request: Request<ReleaseRequest>,
-    ) -> Result<Response<ReleaseReply>, Status> {
-        self.note(Asked::Release { reserve_id: request.into_inner().reserve_id });
-        Ok(Response::new(Default::default()))
+    async fn capture(&self, _: Request<CaptureRequest>) -> Result<Response<CaptureReply>, Status> {
+        Err(Status::unimplemented("orders capture by Apply"))
     }
 
-    async fn refund(
-        &self,
-        request: Request<RefundRequest>,
-    ) -> Result<Response<RefundReply>, Status> {
-        let RefundRequest { reserve_id, amount, .. } = request.into_inner();
-        self.note(Asked::Refund { reserve_id, amount });
-        Ok(Response::new(Default::default()))
+    async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseReply>, Status> {
+        Err(Status::unimplemented("orders release by Apply"))
+    }
+
+    async fn refund(&self, _: Request<RefundRequest>) -> Result<Response<RefundReply>, Status> {
+        Err(Status::unimplemented("orders refund by Apply"))
     }
 
     async fn open_account(

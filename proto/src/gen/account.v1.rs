@@ -202,6 +202,69 @@ pub struct RefundReply {
     #[prost(bool, tag = "2")]
     pub replayed: bool,
 }
+/// Asks for many things at once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyRequest {
+    /// 1 to 512.
+    #[prost(message, repeated, tag = "1")]
+    pub commands: ::prost::alloc::vec::Vec<Command>,
+}
+/// One of them: the request of the call that does it alone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Command {
+    /// Which.
+    #[prost(oneof = "command::Command", tags = "1, 2, 3, 4")]
+    pub command: ::core::option::Option<command::Command>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    /// Which.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Command {
+        /// As Reserve.
+        #[prost(message, tag = "1")]
+        Reserve(super::ReserveRequest),
+        /// As Capture.
+        #[prost(message, tag = "2")]
+        Capture(super::CaptureRequest),
+        /// As Release.
+        #[prost(message, tag = "3")]
+        Release(super::ReleaseRequest),
+        /// As Refund.
+        #[prost(message, tag = "4")]
+        Refund(super::RefundRequest),
+    }
+}
+/// Says what became of each.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyReply {
+    /// As many as there were commands, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<Outcome>,
+}
+/// What became of a command.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Outcome {
+    /// Unset: it is done.
+    #[prost(message, optional, tag = "1")]
+    pub refusal: ::core::option::Option<Refusal>,
+    /// True when it had been done before and nothing was done now.
+    #[prost(bool, tag = "2")]
+    pub replayed: bool,
+}
+/// Why a command was not done: the status that its own call would have ended with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refusal {
+    /// google.rpc.Code. INTERNAL is a defect here and no answer; every other code is as final as the call's own.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// google.rpc.ErrorInfo.reason, domain `holdfast`.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// For people.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
 /// Names a reservation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetReservationRequest {
@@ -590,6 +653,33 @@ pub mod account_service_client {
                 .insert(GrpcMethod::new("account.v1.AccountService", "Refund"));
             self.inner.unary(req, path, codec).await
         }
+        /// Carries out many commands in one call, for callers that have many at once: it costs both sides far less than a call
+        /// each. Commands stand for themselves, each idempotent by its own id and committed or refused by itself; those on one
+        /// account are carried out in the order they have here. There is one outcome for each command, in their order.
+        /// When the service is overloaded or away, or does not know what became of a command, the call fails as a whole with
+        /// RESOURCE_EXHAUSTED or UNAVAILABLE and RetryInfo: some commands may have been carried out, and sending all of them
+        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/account.v1.AccountService/Apply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("account.v1.AccountService", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads a reservation. NOT_FOUND (RESERVATION_NOT_FOUND) when the reserve_id was never seen.
         pub async fn get_reservation(
             &mut self,
@@ -697,6 +787,16 @@ pub mod account_service_server {
             &self,
             request: tonic::Request<super::RefundRequest>,
         ) -> std::result::Result<tonic::Response<super::RefundReply>, tonic::Status>;
+        /// Carries out many commands in one call, for callers that have many at once: it costs both sides far less than a call
+        /// each. Commands stand for themselves, each idempotent by its own id and committed or refused by itself; those on one
+        /// account are carried out in the order they have here. There is one outcome for each command, in their order.
+        /// When the service is overloaded or away, or does not know what became of a command, the call fails as a whole with
+        /// RESOURCE_EXHAUSTED or UNAVAILABLE and RetryInfo: some commands may have been carried out, and sending all of them
+        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT.
+        async fn apply(
+            &self,
+            request: tonic::Request<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status>;
         /// Reads a reservation. NOT_FOUND (RESERVATION_NOT_FOUND) when the reserve_id was never seen.
         async fn get_reservation(
             &self,
@@ -1089,6 +1189,50 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/account.v1.AccountService/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::ApplyRequest> for ApplySvc<T> {
+                        type Response = super::ApplyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

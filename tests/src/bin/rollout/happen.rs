@@ -16,7 +16,7 @@ use crate::stage::{PATIENCE, Stage};
 
 /// What calls of a pod are counted by.
 const COUNTED: [(Service, &str); 2] = [
-    (Service::Account, "account.v1.AccountService/Reserve"),
+    (Service::Account, "account.v1.AccountService/Apply"),
     (Service::Order, "order.v1.OrderService/PlaceOrder"),
 ];
 

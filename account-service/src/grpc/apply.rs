@@ -1,0 +1,86 @@
+//! `Apply`: many commands in one call.
+//!
+//! Commands are handed in one by one, in their order, so that those of this call and of others share batches. A command
+//! that is wrong or refused fails alone. Trouble that will pass fails the call, so that the caller's channel sends all of
+//! it again; a defect fails its command only, so that one damaged account holds nobody else up.
+
+use futures_util::future::try_join_all;
+use proto::{Failure, Fields, account::v1 as api};
+use tonic::Status;
+
+use super::{
+    parse::{self, Defaults},
+    status,
+};
+use crate::{
+    desk::{CommandError, Desk, Trouble},
+    ledger::Command,
+};
+
+/// Commands in one call: twice what one transaction takes, and far below the size limit of a message.
+const COMMANDS_MAX: usize = 512;
+
+/// A command as it was understood, or what is wrong with it.
+pub(super) type Parsed = Result<Command, Failure>;
+
+pub(super) fn parse(
+    request: api::ApplyRequest,
+    defaults: &Defaults,
+) -> Result<Vec<Parsed>, Failure> {
+    let mut fields = Fields::default();
+    let bounds = 1..=COMMANDS_MAX;
+    let is_bounded = bounds.contains(&request.commands.len()).then_some(());
+    let checked = fields.check("commands", is_bounded.ok_or("must be 1 to 512 commands"));
+    fields.finish(|| {
+        checked?;
+        Some(request.commands.into_iter().map(|command| one(command, defaults)).collect())
+    })
+}
+
+fn one(command: api::Command, defaults: &Defaults) -> Parsed {
+    use api::command::Command as Kind;
+    match command.command {
+        Some(Kind::Reserve(request)) => parse::reserve(request, defaults).map(Command::Reserve),
+        Some(Kind::Capture(request)) => parse::capture(request).map(Command::Capture),
+        Some(Kind::Release(request)) => parse::release(request).map(Command::Release),
+        Some(Kind::Refund(request)) => parse::refund(request).map(Command::Refund),
+        None => {
+            let mut fields = Fields::default();
+            fields.wrong("command", "must be set");
+            fields.finish(|| None)
+        }
+    }
+}
+
+pub(super) async fn carry_out(
+    commands: Vec<Parsed>,
+    desk: &Desk,
+) -> Result<Vec<api::Outcome>, Status> {
+    let outcomes = commands.into_iter().map(async |command| match command {
+        Ok(command) => outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed)),
+        Err(wrong) => Ok(refused(&wrong)),
+    });
+    try_join_all(outcomes).await.map_err(status::of_trouble)
+}
+
+fn outcome(answer: Result<bool, CommandError>) -> Result<api::Outcome, Trouble> {
+    match answer {
+        Ok(replayed) => Ok(api::Outcome { refusal: None, replayed }),
+        Err(CommandError::Refused(refusal)) => Ok(refused(&status::why(refusal))),
+        Err(CommandError::Trouble(Trouble::Failed)) => {
+            Ok(refused(&status::failure(Trouble::Failed)))
+        }
+        Err(CommandError::Trouble(
+            passing @ (Trouble::Full | Trouble::Unavailable | Trouble::OutcomeUnknown),
+        )) => Err(passing),
+    }
+}
+
+fn refused(failure: &Failure) -> api::Outcome {
+    let refusal = api::Refusal {
+        code: failure.reason().code().into(),
+        reason: failure.reason().as_str().to_owned(),
+        message: failure.message().to_owned(),
+    };
+    api::Outcome { refusal: Some(refusal), replayed: false }
+}
