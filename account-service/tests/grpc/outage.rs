@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use database::{DatabaseUrl, Postgres};
-use proto::{Failure, Reason, account::v1 as api};
+use proto::{
+    Failure, Reason,
+    account::v1::{self as api, command::Command},
+};
 use tests::postgres::Postgres as Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    running::{Running, open, reason, reserve},
+    apply::apply,
+    running::{Running, capture, open, reason, reserve},
     support::Fresh,
 };
 
@@ -65,6 +69,15 @@ async fn a_database_that_goes_away_and_comes_back_costs_no_restart() {
     assert!(!format!("{again:?}").contains("127.0.0.1"), "an address leaks: {again:?}");
     let read = service.client.get_account(api::GetAccountRequest { account_id: 1 }).await;
     assert_eq!(reason(&read.unwrap_err()), Reason::Unavailable);
+    // Many at once fail as a whole, so that the caller sends all of them again.
+    let many =
+        apply([Command::Reserve(reserve(1, "s", "4")), Command::Capture(capture(1, "r", ""))]);
+    let status = service.client.apply(many).await.unwrap_err();
+    assert_eq!(reason(&status), Reason::Unavailable);
+    assert!(
+        Failure::of(&status).is_some_and(|it| it != Failure::new(it.reason(), it.message())),
+        "no RetryInfo: {status:?}"
+    );
     wait_for(&service, "503", "database").await;
 
     server.start_again().await.unwrap();
