@@ -1,9 +1,9 @@
 //! Start-up and shutdown: what is put together, in which order, and how it is taken apart.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use proto::account::v1::account_service_server::AccountServiceServer;
-use server::{BindError, Bound, Server, Signals, Summary};
+use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +17,6 @@ use crate::{
 
 /// What readiness says until somebody ran `migrate`.
 const NOT_MIGRATED: &str = "the schema is not up to date: run `account-service migrate`";
-
-/// How long each background task may take to end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An account service whose ports are taken. Production and tests run the same one.
 #[derive(Debug)]
@@ -67,19 +64,9 @@ impl Service {
     pub async fn run(self, signals: Signals) -> Summary {
         let summary = self.bound.run(signals).await;
         self.stop.cancel();
-        ended("sweeper", self.sweeping).await;
-        ended("workers", tokio::spawn(self.workers.stop())).await;
+        stopped("sweeper", self.sweeping).await;
+        stopped("workers", tokio::spawn(self.workers.stop())).await;
         summary
-    }
-}
-
-/// Waits for a task that was told to stop, so long and no longer: with a database that hangs, its last transaction is
-/// left to the database.
-async fn ended(what: &'static str, task: JoinHandle<()>) {
-    match tokio::time::timeout(STOP_TIMEOUT, task).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(what, %error, "a background task had panicked"),
-        Err(_) => tracing::warn!(what, "did not end in time"),
     }
 }
 

@@ -7,7 +7,7 @@ use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
 use redis::RedisError;
-use server::{BindError, Bound, Server, Signals, Summary};
+use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -26,10 +26,7 @@ use crate::{
 };
 
 /// After the last call ended: how long flights whose callers left may go on.
-const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// How long each background task may take to end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+pub const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An order service whose ports are taken. Production and tests run the same one.
 pub struct Service {
@@ -137,24 +134,15 @@ impl Service {
     pub async fn run(self, signals: Signals) -> Summary {
         let summary = self.bound.run(signals).await;
         self.stop_housekeeping.cancel();
-        ended("housekeeping", self.housekeeping).await;
+        stopped("housekeeping", self.housekeeping).await;
         let left = self.placement.finish(Instant::now() + FLIGHTS_TIMEOUT).await;
         if left > 0 {
             tracing::warn!(flights = left, "left orders undecided: their keys will be taken over");
         }
         self.stop_settling.cancel();
-        ended("settler", self.settling).await;
-        ended("workers", tokio::spawn(self.workers.stop())).await;
+        stopped("settler", self.settling).await;
+        stopped("workers", tokio::spawn(self.workers.stop())).await;
         summary
-    }
-}
-
-/// Waits for a task that was told to stop, so long and no longer.
-async fn ended(what: &'static str, task: JoinHandle<()>) {
-    match tokio::time::timeout(STOP_TIMEOUT, task).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(what, %error, "a background task had panicked"),
-        Err(_) => tracing::warn!(what, "did not end in time; what it left is finished by lease"),
     }
 }
 

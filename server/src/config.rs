@@ -8,7 +8,9 @@ use crate::TlsFiles;
 /// How to listen, what to admit, and how to leave.
 ///
 /// The defaults fit a pod whose `terminationGracePeriodSeconds` is 45: a preStop sleep of 10 s,
-/// then [`lame_duck`](Self::lame_duck), then [`drain_timeout`](Self::drain_timeout), and margin.
+/// then [`lame_duck`](Self::lame_duck), then [`drain_timeout`](Self::drain_timeout), [`CUT`](crate::CUT),
+/// two background tasks that take their [`STOP_TIMEOUT`](crate::STOP_TIMEOUT), and 3 s of margin. Whoever has more to
+/// bring to an end needs as much more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
     /// Where gRPC is served. Port 0 lets the system choose.

@@ -36,12 +36,14 @@ mod run;
 mod server;
 mod signals;
 mod spread;
+mod stop;
 mod tls;
 
 pub use call::Deadline;
 pub use config::ServeConfig;
 pub use problems::Problems;
-pub use run::Summary;
+pub use run::{CUT, Summary};
 pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
+pub use stop::{STOP_TIMEOUT, stopped};
 pub use tls::{TlsError, TlsFiles};

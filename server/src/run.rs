@@ -28,7 +28,7 @@ use crate::tls::{Contents, Tls};
 use crate::{Bound, ServeConfig, Signals, admin};
 
 /// The time in which cut-off connections are expected to be gone.
-const CUT: Duration = Duration::from_secs(1);
+pub const CUT: Duration = Duration::from_secs(1);
 
 /// How a server left.
 #[derive(Clone, Debug, PartialEq, Eq)]

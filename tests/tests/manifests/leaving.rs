@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use server::ServeConfig;
+use order_service::service::FLIGHTS_TIMEOUT;
+use server::{CUT, STOP_TIMEOUT, ServeConfig};
 use tests::cluster::Service;
 
 use crate::documents::{Overlay, file, number};
@@ -22,26 +23,16 @@ fn pre_stop(program: &Program) -> Duration {
     seconds(program.container, "/lifecycle/preStop/sleep/seconds")
 }
 
-/// The bounds on what a program does after the drain timeout: connections are cut off, then
-/// background tasks end, and an order whose caller left is brought to a decision. Nobody but the
-/// programs needs these numbers, so they are read where they are written.
+/// The bounds on what a program does after the drain timeout: connections are cut off, then background tasks end, and an
+/// order whose caller left is brought to a decision.
 fn afterwards(service: Service) -> Duration {
-    let cut = constant(&file("server/src/run.rs"), "CUT");
     let source = file(&format!("{}/src/service.rs", service.name()));
-    let tasks = source.matches("        ended(\"").count();
-    let tasks = constant(&source, "STOP_TIMEOUT") * u32::try_from(tasks).unwrap();
+    let tasks = source.matches(" stopped(\"").count();
+    let tasks = STOP_TIMEOUT * u32::try_from(tasks).unwrap();
     match service {
-        Service::Account => cut + tasks,
-        Service::Order => cut + tasks + constant(&source, "FLIGHTS_TIMEOUT"),
+        Service::Account => CUT + tasks,
+        Service::Order => CUT + tasks + FLIGHTS_TIMEOUT,
     }
-}
-
-/// The value of a `const NAME: Duration = Duration::from_secs(N);`.
-fn constant(source: &str, name: &str) -> Duration {
-    let start = format!("const {name}: Duration = Duration::from_secs(");
-    let (_, rest) = source.split_once(&start).unwrap_or_else(|| panic!("no {start}"));
-    let (digits, _) = rest.split_once(')').unwrap();
-    Duration::from_secs(digits.parse().unwrap())
 }
 
 #[test]
