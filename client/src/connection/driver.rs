@@ -82,6 +82,8 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         let why = poll_fn(|cx| self.poll(cx)).await;
+        // Without calls in progress GOAWAY is the end, and there was no turn in which to note it.
+        self.note_goaway();
         self.facts.set_lost(why.clone());
         self.streams.close();
         tracing::debug!(why, "connection ended");

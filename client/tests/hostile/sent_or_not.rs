@@ -164,3 +164,15 @@ async fn a_peer_that_asks_for_calm_loses_the_connection_not_the_calls() {
     wire.reply(stream, "calm").await;
     assert_eq!(call.await.unwrap().unwrap(), ("calm".to_owned(), Code::Ok));
 }
+
+#[tokio::test]
+async fn an_idle_connection_that_is_asked_to_leave_counts_as_drained_and_not_as_lost() {
+    let peer = Peer::listen().await;
+    let channel = channel(&[&peer]);
+    let mut wire = peer.accept().await;
+    channel.until(|stats| stats.ready() == 1).await;
+    wire.goaway(0, NO_ERROR, b"max_age").await;
+    drop(wire);
+    channel.until(|stats| stats.drained + stats.lost > 0).await;
+    assert_eq!((channel.stats().drained, channel.stats().lost), (1, 0));
+}
