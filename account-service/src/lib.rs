@@ -19,8 +19,7 @@ pub mod storage;
 pub mod sweeper;
 
 use std::{
-    error::Error,
-    io, iter,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -67,19 +66,7 @@ pub enum RunError {
 
 /// The whole program: reads the flags and the environment, runs, and says on standard error why it could not.
 pub async fn main() -> ExitCode {
-    let config = match Args::parse().validate() {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(2);
-        }
-    };
-    run(config).await.unwrap_or_else(|error| {
-        let causes = iter::successors(Some(&error as &dyn Error), |error| (*error).source());
-        let causes: Vec<_> = causes.map(ToString::to_string).collect();
-        eprintln!("account-service: {}", causes.join(": "));
-        ExitCode::FAILURE
-    })
+    server::program("account-service", Args::parse().validate(), run).await
 }
 
 /// Does what was asked for, on the database that was asked for, and says how the process should exit.

@@ -25,7 +25,7 @@ pub mod settler;
 pub mod storage;
 pub mod verify;
 
-use std::{error::Error, io, iter, path::Path, process::ExitCode, time::Duration};
+use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use database::{DatabaseUrl, StoreError};
@@ -65,19 +65,7 @@ pub enum RunError {
 
 /// The whole program: reads the flags and the environment, runs, and says on standard error why it could not.
 pub async fn main() -> ExitCode {
-    let config = match Args::parse().validate() {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(2);
-        }
-    };
-    run(config).await.unwrap_or_else(|error| {
-        let causes = iter::successors(Some(&error as &dyn Error), |error| (*error).source());
-        let causes: Vec<_> = causes.map(ToString::to_string).collect();
-        eprintln!("order-service: {}", causes.join(": "));
-        ExitCode::FAILURE
-    })
+    server::program("order-service", Args::parse().validate(), run).await
 }
 
 /// Does what was asked for, on the database that was asked for, and says how the process should exit.
