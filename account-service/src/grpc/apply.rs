@@ -28,11 +28,10 @@ pub(super) fn parse(
     defaults: &Defaults,
 ) -> Result<Vec<Parsed>, Failure> {
     let mut fields = Fields::default();
-    let bounds = 1..=COMMANDS_MAX;
-    let is_bounded = bounds.contains(&request.commands.len()).then_some(());
-    let checked = fields.check("commands", is_bounded.ok_or("must be 1 to 512 commands"));
+    if !(1..=COMMANDS_MAX).contains(&request.commands.len()) {
+        fields.wrong("commands", format_args!("must be 1 to {COMMANDS_MAX} commands"));
+    }
     fields.finish(|| {
-        checked?;
         Some(request.commands.into_iter().map(|command| one(command, defaults)).collect())
     })
 }
