@@ -77,8 +77,8 @@ pub enum Trouble {
     Failed,
 }
 
-/// Opens a desk. Each kind of change has a lane on each of the `writers`, each kind of question on each of the
-/// `readers`; the lanes of one store take turns.
+/// Opens a desk. Each kind of change has a lane whose workers are the `writers`, each kind of question one whose workers
+/// are the `readers`; the kinds take turns on a store.
 pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
     let mut all = DeskWorkers(Vec::new());
     let writers = &shared(writers);
