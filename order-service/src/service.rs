@@ -128,11 +128,17 @@ impl Service {
         self.bound.admin_addr()
     }
 
-    /// Serves until the first signal and drains: calls, then housekeeping, which starts no more flights, then flights
+    /// Serves until the first signal and drains: calls, of which those that only wait for another process are sent
+    /// there, then housekeeping, which starts no more flights, then flights
     /// whose callers left, then notices, then the workers. What does not finish in its bound is left to another process,
     /// by lease.
     pub async fn run(self, signals: Signals) -> Summary {
-        let summary = self.bound.run(signals).await;
+        let closing = self.bound.closing();
+        let send_away = async {
+            closing.await;
+            self.placement.send_away();
+        };
+        let (summary, ()) = tokio::join!(self.bound.run(signals), send_away);
         self.stop_housekeeping.cancel();
         stopped("housekeeping", self.housekeeping).await;
         let left = self.placement.finish(Instant::now() + FLIGHTS_TIMEOUT).await;

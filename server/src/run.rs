@@ -58,7 +58,8 @@ impl Summary {
 impl Bound {
     /// Serves until the first signal, then drains. Returns when nothing is served any more.
     pub async fn run(self, mut signals: Signals) -> Summary {
-        let Self { config, listener, admin_listener, addresses, tls, health, checks, calls } = self;
+        let Self { config, listener, admin_listener, addresses, tls, health, checks, calls, phase } =
+            self;
         tracing::info!(grpc = %addresses.grpc, admin = %addresses.admin, "listening");
         let _background = [
             Background::spawn(admin::serve(admin_listener, health.clone())),
@@ -68,7 +69,6 @@ impl Bound {
             }),
         ];
         let (tls, _reloading) = tls.map(start_reloading).unzip();
-        let phase = watch::Sender::new(Phase::Serving);
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
         let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
         let mut accepting = Box::pin(acceptor.accept_from(listener));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::Request;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
@@ -18,6 +19,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::call::{Admission, Calls, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
+use crate::phase::{Phase, PhaseWatch};
 use crate::tls::{Contents, Tls};
 use crate::{ServeConfig, TlsError};
 
@@ -41,6 +43,7 @@ pub struct Bound {
     pub(crate) health: Arc<Health>,
     pub(crate) checks: Vec<Check>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) phase: watch::Sender<Phase>,
 }
 
 /// What every generated tonic service is. Implemented for all that fit; never by hand.
@@ -157,7 +160,8 @@ impl Server {
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
         let addresses = Addresses { grpc, admin };
         let (config, checks) = (self.config, self.checks);
-        Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls })
+        let phase = watch::Sender::new(Phase::Serving);
+        Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls, phase })
     }
 
     fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
@@ -204,6 +208,14 @@ impl Bound {
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.addresses.admin
+    }
+
+    /// Resolves when the listener closes: all connections were told to go by then, and a caller that
+    /// is told to ask again asks another process. For handlers whose calls wait for something that
+    /// this process has no part in.
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut phase = PhaseWatch::new(self.phase.subscribe());
+        async move { phase.closing().await }
     }
 }
 

@@ -13,9 +13,9 @@ use proto::id::ProductId;
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
@@ -110,6 +110,7 @@ pub struct Placement {
     parts: Arc<Parts>,
     board: Board,
     tasks: TaskTracker,
+    leaving: CancellationToken,
 }
 
 /// What flights need.
@@ -129,7 +130,12 @@ pub struct Parts {
 impl Placement {
     /// Places orders with these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), board: Board::new(FLIGHTS_MAX), tasks: TaskTracker::new() }
+        Self {
+            parts: Arc::new(parts),
+            board: Board::new(FLIGHTS_MAX),
+            tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
+        }
     }
 
     /// Places an order, or says what came of an earlier request with its key.
@@ -163,8 +169,13 @@ impl Placement {
                 (Err(_), true) => return Err(PlaceError::OutcomeUnknown),
                 (Err(_), false) => return Err(duplicate("E301", PlaceError::InProgress)),
             }
-            if timeout_at(answer_by, sleep(pause)).await.is_err() {
-                return Err(duplicate("E301", PlaceError::InProgress));
+            tokio::select! {
+                biased;
+                () = self.leaving.cancelled() => return Err(PlaceError::OutcomeUnknown),
+                () = sleep_until(answer_by) => {
+                    return Err(duplicate("E301", PlaceError::InProgress));
+                }
+                () = sleep(pause) => {}
             }
             pause = (pause * 2).min(LOOK_SELDOM);
         }
@@ -176,6 +187,12 @@ impl Placement {
         let request = Arc::clone(&overdue.row.claim.request);
         let flies = self.seat(&request, |flight| flight.resume(overdue)).is_ok();
         tracing::debug!(flies, "a key that was left behind");
+    }
+
+    /// From now on nobody waits here for another process: a lease may last longer than this process has left. Such
+    /// callers are told that the outcome is not known, and ask another process.
+    pub fn send_away(&self) {
+        self.leaving.cancel();
     }
 
     /// Waits until no flight is under way, at most until `until`. Answers how many are left.

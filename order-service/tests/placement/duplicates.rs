@@ -85,6 +85,29 @@ async fn a_duplicate_whose_deadline_comes_first_is_told_whom_it_waited_for() {
 }
 
 #[tokio::test]
+async fn a_pod_that_leaves_sends_those_away_who_wait_for_another_pod() {
+    let mut world = World::start(Mood::Silent, 2, &[]).await;
+    let mut first = world.pods[0].orders.clone();
+    tokio::spawn(async move { first.place_order(order("k", "10", OnDuplicate::Replay)).await });
+    world.accounts.wait_for(is_reserve).await;
+    let leaving = world.pods.remove(1);
+    let mut waits = leaving.orders.clone();
+    let waits =
+        tokio::spawn(async move { waits.place_order(order("k", "10", OnDuplicate::Replay)).await });
+    tokio::task::yield_now().await;
+    // On the same connection and behind it: once this one is answered, the pod has the other, too.
+    let refused = leaving.place(order("k", "10", OnDuplicate::Reject)).await;
+    assert_eq!(reason(refused), Reason::DuplicatePaymentRequest);
+    let asked = Instant::now();
+    let summary = leaving.stop().await;
+    assert!(!summary.forced, "{summary:?}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let sent_away = waits.await.unwrap().unwrap_err();
+    assert_eq!(Failure::of(&sent_away).unwrap().reason(), Reason::OutcomeUnknown);
+    world.accounts.set(Mood::Accept);
+}
+
+#[tokio::test]
 async fn another_request_under_a_key_is_refused_whatever_state_the_key_is_in() {
     let world = World::start(Mood::Silent, 2, &[]).await;
     let mut first = world.pods[0].orders.clone();
