@@ -8,11 +8,11 @@
 //! the guilty one fails. A batch whose commit broke midway is run once more: every command is idempotent by its id, so
 //! the second run finds out what became of the first.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lane, Refused, Work, Workers},
+    lane::{self, Bounds, Lane, Pool, Refused, Runner, Work},
 };
 use proto::id::{AccountId, ReserveId};
 use thiserror::Error;
@@ -41,8 +41,8 @@ pub struct Desk {
 /// The workers behind a [`Desk`].
 #[derive(Debug)]
 pub struct DeskWorkers {
-    changes: Workers,
-    questions: Workers,
+    changes: Runner,
+    questions: Runner,
 }
 
 /// Why a command or a question got neither a receipt nor a refusal.
@@ -90,20 +90,22 @@ struct Found {
     is_migrated: bool,
 }
 
-struct Writer<B: Tables>(Store<B>);
+/// Carries commands out.
+struct Writing<B>(PhantomData<fn(B)>);
 
-struct Reader<B: Tables>(Store<B>);
+/// Answers questions.
+struct Reading<B>(PhantomData<fn(B)>);
 
-/// Opens a desk: one lane for each store, `writers` for commands and `readers` for questions.
+/// Opens a desk: a lane to the `writers` for commands, one to the `readers` for questions.
 ///
 /// # Panics
 /// When either is empty.
 pub fn open<B: Tables>(writers: Vec<Store<B>>, readers: Vec<Store<B>>) -> (Desk, DeskWorkers) {
-    let writers = writers.into_iter().map(Writer).collect();
-    let readers = readers.into_iter().map(Reader).collect();
-    let (changes, change_workers) = lane::start("changes", writers, CHANGES);
-    let (questions, question_workers) = lane::start("questions", readers, QUESTIONS);
-    let workers = DeskWorkers { changes: change_workers, questions: question_workers };
+    let (changes, change_runner) =
+        lane::start("changes", Writing(PhantomData), &Pool::new(writers), CHANGES);
+    let (questions, question_runner) =
+        lane::start("questions", Reading(PhantomData), &Pool::new(readers), QUESTIONS);
+    let workers = DeskWorkers { changes: change_runner, questions: question_runner };
     (Desk { changes, questions }, workers)
 }
 
@@ -154,17 +156,18 @@ impl DeskWorkers {
     }
 }
 
-impl<B: Tables> Work for Writer<B> {
+impl<B: Tables> Work for Writing<B> {
+    type Worker = Store<B>;
     type Job = Command;
     type Answer = Result<Outcome, Trouble>;
 
-    async fn run(&mut self, batch: Vec<Command>) -> Vec<Self::Answer> {
-        match self.apply(&batch).await {
+    async fn run(&self, store: &mut Store<B>, batch: Vec<Command>) -> Vec<Self::Answer> {
+        match apply(store, &batch).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(Trouble::Failed) if batch.len() > 1 => {
                 let mut answers = Vec::with_capacity(batch.len());
                 for command in batch.chunks(1) {
-                    let outcome = self.apply(command).await;
+                    let outcome = apply(store, command).await;
                     answers.push(outcome.map(|outcomes| outcomes.into_iter().next()));
                 }
                 answers.into_iter().map(|answer| answer?.ok_or(Trouble::Failed)).collect()
@@ -174,30 +177,32 @@ impl<B: Tables> Work for Writer<B> {
     }
 }
 
-impl<B: Tables> Writer<B> {
-    async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Trouble> {
-        let first = self.0.apply(commands).await;
-        if first.is_ok() {
-            failpoint::reach(failpoint::Point::AccountCommitted);
-        }
-        let Err(StoreError::OutcomeUnknown(error)) = &first else {
-            return first.map_err(|error| Trouble::met(&error, "commands"));
-        };
-        tracing::warn!(%error, commands = commands.len(), "a commit broke: asking again");
-        // Whatever else goes wrong now, what became of the first run stays unknown.
-        self.0.apply(commands).await.map_err(|error| {
-            Trouble::met(&error, "commands");
-            Trouble::OutcomeUnknown
-        })
+async fn apply<B: Tables>(
+    store: &mut Store<B>,
+    commands: &[Command],
+) -> Result<Vec<Outcome>, Trouble> {
+    let first = store.apply(commands).await;
+    if first.is_ok() {
+        failpoint::reach(failpoint::Point::AccountCommitted);
     }
+    let Err(StoreError::OutcomeUnknown(error)) = &first else {
+        return first.map_err(|error| Trouble::met(&error, "commands"));
+    };
+    tracing::warn!(%error, commands = commands.len(), "a commit broke: asking again");
+    // Whatever else goes wrong now, what became of the first run stays unknown.
+    store.apply(commands).await.map_err(|error| {
+        Trouble::met(&error, "commands");
+        Trouble::OutcomeUnknown
+    })
 }
 
-impl<B: Tables> Work for Reader<B> {
+impl<B: Tables> Work for Reading<B> {
+    type Worker = Store<B>;
     type Job = Question;
     type Answer = Result<Found, Trouble>;
 
-    async fn run(&mut self, batch: Vec<Question>) -> Vec<Self::Answer> {
-        match self.answer(&batch).await {
+    async fn run(&self, store: &mut Store<B>, batch: Vec<Question>) -> Vec<Self::Answer> {
+        match answer(store, &batch).await {
             Ok(found) => found.into_iter().map(Ok).collect(),
             Err(error) => {
                 let trouble = Trouble::met(&error, "questions");
@@ -207,36 +212,35 @@ impl<B: Tables> Work for Reader<B> {
     }
 }
 
-impl<B: Tables> Reader<B> {
-    /// One read for each kind of question in the batch.
-    async fn answer(&mut self, batch: &[Question]) -> Result<Vec<Found>, StoreError> {
-        let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        let mut is_migrated = false;
-        for question in batch {
-            match question {
-                Question::Account(id) => drop(ids.insert(*id)),
-                Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
-                Question::Entries(page) => pages.push(*page),
-                Question::IsMigrated => is_migrated = self.0.is_migrated().await?,
-            }
+/// One read for each kind of question in the batch.
+async fn answer<B: Tables>(
+    store: &mut Store<B>,
+    batch: &[Question],
+) -> Result<Vec<Found>, StoreError> {
+    let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    let mut is_migrated = false;
+    for question in batch {
+        match question {
+            Question::Account(id) => drop(ids.insert(*id)),
+            Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
+            Question::Entries(page) => pages.push(*page),
+            Question::IsMigrated => is_migrated = store.is_migrated().await?,
         }
-        let accounts = unless_empty(ids.is_empty(), self.0.accounts(&ids)).await?;
-        let reservations = unless_empty(keys.is_empty(), self.0.reservations(&keys)).await?;
-        let entries = unless_empty(pages.is_empty(), self.0.entries(&pages)).await?;
-        let mut entries = entries.into_iter();
-        let found = batch.iter().map(|question| match question {
-            Question::Account(id) => {
-                Found { account: accounts.get(id).copied(), ..Found::default() }
-            }
-            Question::Reservation(id, reserve) => {
-                let reservation = reservations.get(&(*id, reserve.clone())).cloned();
-                Found { reservation, ..Found::default() }
-            }
-            Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
-            Question::IsMigrated => Found { is_migrated, ..Found::default() },
-        });
-        Ok(found.collect())
     }
+    let accounts = unless_empty(ids.is_empty(), store.accounts(&ids)).await?;
+    let reservations = unless_empty(keys.is_empty(), store.reservations(&keys)).await?;
+    let entries = unless_empty(pages.is_empty(), store.entries(&pages)).await?;
+    let mut entries = entries.into_iter();
+    let found = batch.iter().map(|question| match question {
+        Question::Account(id) => Found { account: accounts.get(id).copied(), ..Found::default() },
+        Question::Reservation(id, reserve) => {
+            let reservation = reservations.get(&(*id, reserve.clone())).cloned();
+            Found { reservation, ..Found::default() }
+        }
+        Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
+        Question::IsMigrated => Found { is_migrated, ..Found::default() },
+    });
+    Ok(found.collect())
 }
 
 /// Counts what became of a command: replays and refusals are as telling as work.

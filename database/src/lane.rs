@@ -1,36 +1,50 @@
 //! Natural batching: whatever waits while one batch runs is the next batch.
 //!
-//! A lane is one bounded queue in front of one or more workers. A job that finds all of them idle starts at once.
-//! While one works, another is given a batch only when that batch is full, or when the latest was begun so long ago
-//! ([`Bounds::patience`]) that it may be stuck. So batches grow with the load instead of being split up among whoever
-//! is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up for long.
+//! A lane is one bounded queue in front of a [`Pool`] of workers, which it may share with other lanes. A job that finds
+//! its lane idle starts at once. While a batch runs, the next one is begun only when it is full, or when the latest was
+//! begun so long ago ([`Bounds::patience`]) that it may be stuck. So batches grow with the load instead of being split
+//! up among whoever is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up
+//! for long. Lanes that want a worker when all work get one in the order in which they asked, and gather meanwhile.
 //!
 //! Promised: every accepted job gets its answer, or [`Refused::Lost`] when its batch panicked. A full queue refuses
-//! at once. After [`Workers::stop`] new jobs are refused, waiting ones are still run.
+//! at once. After [`Runner::stop`] new jobs are refused, waiting ones are still run.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::{
     sync::{
+        OwnedSemaphorePermit, Semaphore,
         mpsc::{self, error::TrySendError},
         oneshot,
     },
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 
-/// What a lane's worker does.
-pub trait Work: Send + 'static {
+/// What a lane does with its jobs.
+pub trait Work: Send + Sync + 'static {
+    /// What it takes to do it, such as a connection.
+    type Worker: Send + 'static;
     /// One thing to do.
     type Job: Send + 'static;
     /// What came of it.
     type Answer: Send + 'static;
 
     /// Runs a batch. Answers one job each, in the order of the jobs.
-    fn run(&mut self, batch: Vec<Self::Job>) -> impl Future<Output = Vec<Self::Answer>> + Send;
+    fn run(
+        &self,
+        worker: &mut Self::Worker,
+        batch: Vec<Self::Job>,
+    ) -> impl Future<Output = Vec<Self::Answer>> + Send;
 }
 
 /// The bounds of a lane.
@@ -58,14 +72,22 @@ pub enum Refused {
     Lost,
 }
 
+/// Workers that lanes take turns with. Cheap to clone.
+#[derive(Debug)]
+pub struct Pool<W> {
+    idle: Arc<Mutex<Vec<W>>>,
+    /// As many permits as there are idle workers.
+    free: PollSemaphore,
+}
+
 /// Hands jobs to workers. Cheap to clone.
 pub struct Lane<J, A> {
     queue: mpsc::Sender<Ticket<J, A>>,
 }
 
-/// The workers behind a [`Lane`].
+/// What runs behind a [`Lane`].
 #[derive(Debug)]
-pub struct Workers {
+pub struct Runner {
     driver: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -76,20 +98,19 @@ struct Ticket<J, A> {
 }
 
 /// Starts a lane. `name` labels its metrics.
-///
-/// # Panics
-/// When there is no worker.
 pub fn start<W: Work>(
     name: &'static str,
-    workers: Vec<W>,
+    work: W,
+    pool: &Pool<W::Worker>,
     bounds: Bounds,
-) -> (Lane<W::Job, W::Answer>, Workers) {
-    assert!(!workers.is_empty(), "{name} needs a worker");
+) -> (Lane<W::Job, W::Answer>, Runner) {
     let stop = CancellationToken::new();
     let (queue, waiting) = mpsc::channel(bounds.queue);
-    let driver = Driver { name, bounds, idle: workers, running: JoinSet::new(), next: Vec::new() };
+    let (running, next) = (JoinSet::new(), Vec::new());
+    let (work, pool) = (Arc::new(work), pool.clone());
+    let driver = Driver { name, work, pool, bounds, running, next };
     let driver = tokio::spawn(driver.drive(waiting, stop.clone()));
-    (Lane { queue }, Workers { driver, stop })
+    (Lane { queue }, Runner { driver, stop })
 }
 
 impl<J, A> Lane<J, A> {
@@ -110,7 +131,7 @@ impl<J, A> Clone for Lane<J, A> {
     }
 }
 
-impl Workers {
+impl Runner {
     /// Refuses new jobs, runs those that wait, and returns when all are answered.
     pub async fn stop(self) {
         self.stop.cancel();
@@ -119,12 +140,62 @@ impl Workers {
     }
 }
 
+impl<W> Pool<W> {
+    /// A pool of these workers.
+    ///
+    /// # Panics
+    /// When there is none: nothing would ever be done.
+    pub fn new(workers: Vec<W>) -> Self {
+        assert!(!workers.is_empty(), "a pool needs a worker");
+        let free = PollSemaphore::new(Arc::new(Semaphore::new(workers.len())));
+        Self { idle: Arc::new(Mutex::new(workers)), free }
+    }
+
+    /// Waits for a worker. Whoever waits keeps its place though it waits for something else meanwhile.
+    async fn lend(&mut self) -> Loan<W> {
+        let permit = poll_fn(|context| self.free.poll_acquire(context)).await;
+        let permit = permit.expect("the semaphore is never closed");
+        let worker = self.idle().pop().expect("there is a worker for each permit");
+        Loan { worker: Some(worker), pool: Arc::clone(&self.idle), _permit: permit }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<W>> {
+        locked(&self.idle)
+    }
+}
+
+impl<W> Clone for Pool<W> {
+    fn clone(&self) -> Self {
+        Self { idle: Arc::clone(&self.idle), free: self.free.clone() }
+    }
+}
+
+/// A worker that is given back when this is dropped, whatever became of its work.
+struct Loan<W> {
+    worker: Option<W>,
+    pool: Arc<Mutex<Vec<W>>>,
+    /// Dropped after the worker is back.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<W> Drop for Loan<W> {
+    fn drop(&mut self) {
+        locked(&self.pool).extend(self.worker.take());
+    }
+}
+
+fn locked<W>(idle: &Mutex<Vec<W>>) -> MutexGuard<'_, Vec<W>> {
+    // No code that can panic runs under this lock.
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Gives batches to workers.
 struct Driver<W: Work> {
     name: &'static str,
+    work: Arc<W>,
+    pool: Pool<W::Worker>,
     bounds: Bounds,
-    idle: Vec<W>,
-    running: JoinSet<W>,
+    running: JoinSet<()>,
     /// The batch that is being gathered.
     next: Vec<Ticket<W::Job, W::Answer>>,
 }
@@ -139,53 +210,54 @@ impl<W: Work> Driver<W> {
         let mut open = true;
         while open || !self.next.is_empty() || !self.running.is_empty() {
             let room = self.bounds.batch - self.next.len();
-            if self.may_begin(patience.is_elapsed()) && self.begin() {
-                patience.as_mut().reset(Instant::now() + self.bounds.patience);
-                continue;
-            }
+            let may_begin = self.may_begin(patience.is_elapsed());
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
-                Some(worker) = self.running.join_next() => self.idle.extend(worker),
                 taken = waiting.recv_many(&mut self.next, room), if open && room > 0 => open = taken > 0,
+                loan = self.pool.lend(), if may_begin => {
+                    self.begin(loan);
+                    patience.as_mut().reset(Instant::now() + self.bounds.patience);
+                }
+                Some(_) = self.running.join_next() => {}
                 () = &mut patience, if !self.next.is_empty() && !patience.is_elapsed() => {}
             }
         }
     }
 
-    /// Whether what was gathered is to be begun, if there is a worker for it.
+    /// Whether what was gathered is to be begun as soon as there is a worker for it. Once true, true until it is.
     fn may_begin(&self, patience_is_over: bool) -> bool {
         let full = self.next.len() >= self.bounds.batch;
         !self.next.is_empty() && (self.running.is_empty() || full || patience_is_over)
     }
 
-    /// Begins a batch. False when all workers work.
-    fn begin(&mut self) -> bool {
-        let Some(mut worker) = self.idle.pop() else { return false };
-        let (name, tickets) = (self.name, std::mem::take(&mut self.next));
+    fn begin(&mut self, loan: Loan<W::Worker>) {
+        let (name, work) = (self.name, Arc::clone(&self.work));
+        let tickets = std::mem::take(&mut self.next);
         metrics::histogram!("lane_batch_jobs", "lane" => name).record(tickets.len() as f64);
-        self.running.spawn(async move {
-            serve(name, &mut worker, tickets).await;
-            worker
-        });
-        true
+        self.running.spawn(serve(name, work, loan, tickets));
     }
 }
 
 /// Runs one batch and hands out its answers. A caller that left is no reason to stop.
 async fn serve<W: Work>(
     name: &'static str,
-    worker: &mut W,
+    work: Arc<W>,
+    mut loan: Loan<W::Worker>,
     tickets: Vec<Ticket<W::Job, W::Answer>>,
 ) {
     let (jobs, answers): (Vec<_>, Vec<_>) = tickets.into_iter().map(|t| (t.job, t.answer)).unzip();
     let expected = jobs.len();
+    let worker = loan.worker.as_mut().expect("a loan has its worker until it is dropped");
     let run = async {
-        let results = worker.run(jobs).await;
+        let results = work.run(worker, jobs).await;
         assert_eq!(results.len(), expected, "{name} owes one answer a job");
         results
     };
-    let Ok(results) = AssertUnwindSafe(run).catch_unwind().await else {
+    let results = AssertUnwindSafe(run).catch_unwind().await;
+    // Before the answers: who gets one may have the next job for this worker.
+    drop(loan);
+    let Ok(results) = results else {
         metrics::counter!("lane_panics_total", "lane" => name).increment(1);
         tracing::error!(lane = name, jobs = expected, "a batch panicked");
         return;
@@ -197,20 +269,17 @@ async fn serve<W: Work>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
-
     use super::*;
 
     /// Answers each job with the size of its batch, once it is let through.
     struct Gate(Arc<Semaphore>);
 
     impl Work for Gate {
+        type Worker = ();
         type Job = u32;
         type Answer = usize;
 
-        async fn run(&mut self, batch: Vec<u32>) -> Vec<usize> {
+        async fn run(&self, (): &mut (), batch: Vec<u32>) -> Vec<usize> {
             self.0.acquire().await.unwrap().forget();
             assert!(!batch.contains(&13), "13 breaks a batch");
             vec![batch.len(); batch.len()]
@@ -220,12 +289,20 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(1);
 
     /// A lane with two workers behind one gate.
-    fn gate(queue: usize, batch: usize) -> (Arc<Semaphore>, Lane<u32, usize>, Workers) {
+    fn gate(queue: usize, batch: usize) -> (Arc<Semaphore>, Lane<u32, usize>, Runner) {
+        gate_of(&Pool::new(vec![(); 2]), queue, batch)
+    }
+
+    /// A lane that shares its workers.
+    fn gate_of(
+        pool: &Pool<()>,
+        queue: usize,
+        batch: usize,
+    ) -> (Arc<Semaphore>, Lane<u32, usize>, Runner) {
         let gate = Arc::new(Semaphore::new(0));
-        let gates = [(); 2].map(|()| Gate(Arc::clone(&gate)));
         let bounds = Bounds { queue, batch, patience: PATIENCE };
-        let (lane, workers) = start("test", gates.into(), bounds);
-        (gate, lane, workers)
+        let (lane, runner) = start("test", Gate(Arc::clone(&gate)), pool, bounds);
+        (gate, lane, runner)
     }
 
     type Answers = JoinHandle<Vec<Result<usize, Refused>>>;
@@ -249,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_while_a_batch_runs_is_the_next_batch() {
-        let (gate, lane, workers) = gate(10, 10);
+        let (gate, lane, runner) = gate(10, 10);
         let first = submit(&lane, &[1]).await;
         let second = submit(&lane, &[2]).await;
         let third = submit(&lane, &[3, 4]).await;
@@ -257,12 +334,12 @@ mod tests {
         assert_eq!(first.await.unwrap(), [Ok(1)]);
         assert_eq!(second.await.unwrap(), [Ok(3)]);
         assert_eq!(third.await.unwrap(), [Ok(3); 2]);
-        workers.stop().await;
+        runner.stop().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_batch_does_not_wait_for_the_one_that_runs() {
-        let (gate, lane, workers) = gate(10, 2);
+        let (gate, lane, runner) = gate(10, 2);
         let first = submit(&lane, &[1]).await;
         let full = submit(&lane, &[2, 3]).await;
         let rest = submit(&lane, &[4]).await;
@@ -272,12 +349,12 @@ mod tests {
         assert_eq!(first.await.unwrap(), [Ok(1)]);
         gate.add_permits(1);
         assert_eq!(rest.await.unwrap(), [Ok(1)]);
-        workers.stop().await;
+        runner.stop().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_that_is_stuck_holds_others_up_for_no_longer_than_patience_lasts() {
-        let (gate, lane, workers) = gate(10, 10);
+        let (gate, lane, runner) = gate(10, 10);
         let stuck = submit(&lane, &[1]).await;
         let began = Instant::now();
         let others = submit(&lane, &[2, 3]).await;
@@ -291,12 +368,51 @@ mod tests {
         assert_eq!(others.await.unwrap(), [Ok(3); 2]);
         assert_eq!(late.await.unwrap(), [Ok(3)]);
         assert_eq!(began.elapsed(), PATIENCE * 3 / 2);
-        workers.stop().await;
+        runner.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_whose_batch_is_stuck_holds_no_other_lane_up() {
+        let pool = Pool::new(vec![(); 2]);
+        let (stuck_gate, stuck, stuck_runner) = gate_of(&pool, 10, 10);
+        let (gate, lane, runner) = gate_of(&pool, 10, 10);
+        let held_up = submit(&stuck, &[1]).await;
+        gate.add_permits(2);
+        for _ in 0..2 {
+            assert_eq!(submit(&lane, &[2]).await.await.unwrap(), [Ok(1)]);
+        }
+        stuck_gate.add_permits(1);
+        assert_eq!(held_up.await.unwrap(), [Ok(1)]);
+        stuck_runner.stop().await;
+        runner.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lanes_take_turns_with_one_worker_in_the_order_in_which_they_asked_and_gather_meanwhile()
+     {
+        let pool = Pool::new(vec![()]);
+        let (first_gate, first, first_runner) = gate_of(&pool, 10, 10);
+        let (second_gate, second, second_runner) = gate_of(&pool, 10, 10);
+        let runs = submit(&first, &[1]).await;
+        let waits = submit(&second, &[2]).await;
+        // Behind the other lane, though its own batch was there first.
+        let again = submit(&first, &[3]).await;
+        let gathered = submit(&second, &[4, 5]).await;
+        first_gate.add_permits(2);
+        assert_eq!(runs.await.unwrap(), [Ok(1)]);
+        settle().await;
+        assert!(!again.is_finished());
+        second_gate.add_permits(1);
+        assert_eq!(waits.await.unwrap(), [Ok(3)]);
+        assert_eq!(gathered.await.unwrap(), [Ok(3); 2]);
+        assert_eq!(again.await.unwrap(), [Ok(1)]);
+        first_runner.stop().await;
+        second_runner.stop().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_refuses_at_once_and_loses_nothing() {
-        let (gate, lane, workers) = gate(2, 1);
+        let (gate, lane, runner) = gate(2, 1);
         // Two are run, one is gathered, two wait.
         let answers = submit(&lane, &[1, 2]).await;
         let more = submit(&lane, &[3, 4, 5, 6]).await;
@@ -304,38 +420,39 @@ mod tests {
         assert_eq!(answers.await.unwrap(), [Ok(1); 2]);
         let refused = more.await.unwrap().into_iter().filter(|it| *it == Err(Refused::Full));
         assert_eq!(refused.count(), 2);
-        workers.stop().await;
+        runner.stop().await;
         assert_eq!(gate.available_permits(), 9 - 4);
     }
 
     #[tokio::test(start_paused = true)]
     async fn stopping_runs_what_waits_and_refuses_what_comes() {
-        let (gate, lane, workers) = gate(9, 1);
+        let (gate, lane, runner) = gate(9, 1);
         let answers = submit(&lane, &[1, 2, 3]).await;
         gate.add_permits(9);
-        workers.stop().await;
+        runner.stop().await;
         assert_eq!(answers.await.unwrap(), [Ok(1); 3]);
         assert_eq!(lane.submit(4).await, Err(Refused::Stopping));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_that_panics_is_lost_alone() {
-        let (gate, lane, workers) = gate(9, 1);
+        let (gate, lane, runner) = gate(9, 1);
         gate.add_permits(9);
+        // More often than there are workers: none is lost with its batch.
         for _ in 0..3 {
             assert_eq!(lane.submit(13).await, Err(Refused::Lost));
         }
         assert_eq!(lane.submit(1).await, Ok(1));
-        workers.stop().await;
+        runner.stop().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_job_is_run_though_its_caller_left() {
-        let (gate, lane, workers) = gate(9, 9);
+        let (gate, lane, runner) = gate(9, 9);
         let left = submit(&lane, &[1, 2]).await;
         left.abort();
         gate.add_permits(1);
-        workers.stop().await;
+        runner.stop().await;
         assert_eq!(gate.available_permits(), 0);
     }
 }

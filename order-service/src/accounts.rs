@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use client::Channel;
-use database::lane::{self, Bounds, Lane, Refused, Work};
+use database::lane::{self, Bounds, Lane, Pool, Refused, Work};
 use failpoint::{Safeguard, is_off};
 use proto::{
     Reason,
@@ -55,10 +55,8 @@ pub struct Accounts {
     timeout: Duration,
 }
 
-/// Makes calls, one after the other.
-#[derive(Clone)]
-struct Caller {
-    stub: AccountServiceClient<Channel>,
+/// Takes commands to the account service.
+struct Calls {
     timeout: Duration,
 }
 
@@ -76,9 +74,9 @@ pub enum Told {
 impl Accounts {
     /// Calls through this channel; each command is given up after `timeout`, with all its attempts.
     pub fn new(channel: Channel, timeout: Duration) -> Self {
-        let caller = Caller { stub: AccountServiceClient::new(channel), timeout };
-        // They end when the last clone of the lane is dropped.
-        let (commands, _callers) = lane::start("accounts", vec![caller; CALLS], BOUNDS);
+        let stubs = Pool::new(vec![AccountServiceClient::new(channel); CALLS]);
+        // It ends when the last clone of the lane is dropped.
+        let (commands, _runner) = lane::start("accounts", Calls { timeout }, &stubs, BOUNDS);
         Self { commands, timeout }
     }
 
@@ -141,18 +139,19 @@ impl Accounts {
     }
 }
 
-impl Work for Caller {
+impl Work for Calls {
+    type Worker = AccountServiceClient<Channel>;
     type Job = Command;
     type Answer = Told;
 
-    async fn run(&mut self, batch: Vec<Command>) -> Vec<Told> {
+    async fn run(&self, stub: &mut Self::Worker, batch: Vec<Command>) -> Vec<Told> {
         let expected = batch.len();
         let commands = batch.into_iter().map(|command| AnyCommand { command: Some(command) });
         let mut request = Request::new(ApplyRequest { commands: commands.collect() });
         request.set_timeout(self.timeout);
         let unknown =
             |status: Status| (0..expected).map(|_| Told::Unknown(status.clone())).collect();
-        match self.stub.apply(request).await.map(|reply| reply.into_inner().outcomes) {
+        match stub.apply(request).await.map(|reply| reply.into_inner().outcomes) {
             Ok(outcomes) if outcomes.len() == expected => outcomes.into_iter().map(told).collect(),
             Ok(_) => unknown(Status::internal("another number of outcomes than of commands")),
             Err(status) => unknown(status),

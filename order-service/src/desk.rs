@@ -6,16 +6,15 @@
 //! A batch that the database refuses for a reason that is not going away is run again job by job, so that only the
 //! guilty one fails.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lane, Refused, Work, Workers},
+    lane::{self, Bounds, Lane, Pool, Refused, Runner, Work},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use thiserror::Error;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -58,7 +57,7 @@ pub struct Desk {
 
 /// The workers behind a [`Desk`].
 #[derive(Debug)]
-pub struct DeskWorkers(Vec<Workers>);
+pub struct DeskWorkers(Vec<Runner>);
 
 /// Why a job came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -77,12 +76,15 @@ pub enum Trouble {
     Failed,
 }
 
-/// Opens a desk. Each kind of change has a lane whose workers are the `writers`, each kind of question one whose workers
-/// are the `readers`; the kinds take turns on a store.
+/// Opens a desk. Each kind of change has a lane to the `writers`, each kind of question one to the `readers`; whoever has
+/// a batch takes a store that is free.
+///
+/// # Panics
+/// When either is empty.
 pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
     let mut all = DeskWorkers(Vec::new());
-    let writers = &shared(writers);
-    let readers = &shared(readers);
+    let writers = &Pool::new(writers);
+    let readers = &Pool::new(readers);
     let desk = Desk {
         claims: all.start("claim", writers, |store, batch| store.claim(batch).boxed()),
         take_overs: all.start("take_over", writers, |store, batch| store.take_over(batch).boxed()),
@@ -205,15 +207,15 @@ impl Desk {
 impl DeskWorkers {
     /// Does what waits, then stops.
     pub async fn stop(self) {
-        for workers in self.0 {
-            workers.stop().await;
+        for runner in self.0 {
+            runner.stop().await;
         }
     }
 
     fn start<S: Store, J: Send + Sync + 'static, A: Send + 'static>(
         &mut self,
         kind: &'static str,
-        stores: &[Arc<Mutex<S>>],
+        stores: &Pool<S>,
         run: Run<S, J, A>,
     ) -> Jobs<J, A> {
         self.start_within(BOUNDS, kind, stores, run)
@@ -223,12 +225,11 @@ impl DeskWorkers {
         &mut self,
         bounds: Bounds,
         kind: &'static str,
-        stores: &[Arc<Mutex<S>>],
+        stores: &Pool<S>,
         run: Run<S, J, A>,
     ) -> Jobs<J, A> {
-        let lane = |store: &Arc<Mutex<S>>| Turns { kind, store: Arc::clone(store), run };
-        let (jobs, workers) = lane::start(kind, stores.iter().map(lane).collect(), bounds);
-        self.0.push(workers);
+        let (jobs, runner) = lane::start(kind, Kind { name: kind, run }, stores, bounds);
+        self.0.push(runner);
         jobs
     }
 }
@@ -238,40 +239,35 @@ type Jobs<J, A> = Lane<J, Result<A, Trouble>>;
 /// How a batch of one kind is run on a store: one answer a job, in their order.
 type Run<S, J, A> = for<'a> fn(&'a mut S, &'a [J]) -> BoxFuture<'a, Result<Vec<A>, StoreError>>;
 
-/// One kind of job on one store, taking turns with the other kinds.
-struct Turns<S, J, A> {
-    kind: &'static str,
-    store: Arc<Mutex<S>>,
+/// One kind of job.
+struct Kind<S, J, A> {
+    name: &'static str,
     run: Run<S, J, A>,
 }
 
-impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Turns<S, J, A> {
+impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<S, J, A> {
+    type Worker = S;
     type Job = J;
     type Answer = Result<A, Trouble>;
 
-    async fn run(&mut self, batch: Vec<J>) -> Vec<Self::Answer> {
-        let mut store = self.store.lock().await;
-        match (self.run)(&mut store, &batch).await {
+    async fn run(&self, store: &mut S, batch: Vec<J>) -> Vec<Self::Answer> {
+        match (self.run)(store, &batch).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(StoreError::Failed(_)) if batch.len() > 1 => {
                 let mut answers = Vec::with_capacity(batch.len());
                 for job in &batch {
-                    let alone = (self.run)(&mut store, std::slice::from_ref(job)).await;
-                    let alone = alone.map_err(|error| noted(self.kind, 1, &error));
+                    let alone = (self.run)(store, std::slice::from_ref(job)).await;
+                    let alone = alone.map_err(|error| noted(self.name, 1, &error));
                     answers.push(alone.and_then(|mut one| one.pop().ok_or(Trouble::Failed)));
                 }
                 answers
             }
             Err(error) => {
-                let trouble = noted(self.kind, batch.len(), &error);
+                let trouble = noted(self.name, batch.len(), &error);
                 batch.iter().map(|_| Err(trouble)).collect()
             }
         }
     }
-}
-
-fn shared<S>(stores: Vec<S>) -> Vec<Arc<Mutex<S>>> {
-    stores.into_iter().map(|store| Arc::new(Mutex::new(store))).collect()
 }
 
 fn for_each<J>(batch: &[J], done: Result<(), StoreError>) -> Result<Vec<()>, StoreError> {
