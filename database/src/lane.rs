@@ -4,7 +4,7 @@
 //! its lane idle starts at once. While a batch runs, the next one is begun only when it is full, or when the latest was
 //! begun so long ago ([`Bounds::patience`]) that it may be stuck. So batches grow with the load instead of being split
 //! up among whoever is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up
-//! for long. Lanes that want a worker when all work get one in the order in which they asked, and gather meanwhile.
+//! for long. Where nobody waits for an answer, jobs may be told to wait for company ([`Bounds::linger`]). Lanes that want a worker when all work get one in the order in which they asked, and gather meanwhile.
 //!
 //! Promised: every accepted job gets its answer, or [`Refused::Lost`] when its batch panicked. A full queue refuses
 //! at once. After [`Runner::stop`] new jobs are refused, waiting ones are still run.
@@ -56,6 +56,8 @@ pub struct Bounds {
     pub batch: usize,
     /// After this time without an answer to the latest batch, another worker takes what waits.
     pub patience: Duration,
+    /// How long a job waits for others to go with it, unless they fill a batch. Zero where somebody waits for the answer.
+    pub linger: Duration,
 }
 
 /// Why a job has no answer.
@@ -106,9 +108,16 @@ pub fn start<W: Work>(
 ) -> (Lane<W::Job, W::Answer>, Runner) {
     let stop = CancellationToken::new();
     let (queue, waiting) = mpsc::channel(bounds.queue);
-    let (running, next) = (JoinSet::new(), Vec::new());
-    let (work, pool) = (Arc::new(work), pool.clone());
-    let driver = Driver { name, work, pool, bounds, running, next };
+    let driver = Driver {
+        name,
+        work: Arc::new(work),
+        pool: pool.clone(),
+        bounds,
+        running: JoinSet::new(),
+        begun: Instant::now(),
+        next: Vec::new(),
+        gathered_since: Instant::now(),
+    };
     let driver = tokio::spawn(driver.drive(waiting, stop.clone()));
     (Lane { queue }, Runner { driver, stop })
 }
@@ -196,8 +205,11 @@ struct Driver<W: Work> {
     pool: Pool<W::Worker>,
     bounds: Bounds,
     running: JoinSet<()>,
+    /// When the latest batch was.
+    begun: Instant,
     /// The batch that is being gathered.
     next: Vec<Ticket<W::Job, W::Answer>>,
+    gathered_since: Instant,
 }
 
 impl<W: Work> Driver<W> {
@@ -206,29 +218,39 @@ impl<W: Work> Driver<W> {
         mut waiting: mpsc::Receiver<Ticket<W::Job, W::Answer>>,
         stop: CancellationToken,
     ) {
-        let mut patience = pin!(sleep(Duration::ZERO));
+        let mut alarm = pin!(sleep(Duration::ZERO));
         let mut open = true;
         while open || !self.next.is_empty() || !self.running.is_empty() {
-            let room = self.bounds.batch - self.next.len();
-            let may_begin = self.may_begin(patience.is_elapsed());
+            let gathered = self.next.len();
+            let room = self.bounds.batch - gathered;
+            let due = self.due();
+            let may_begin = gathered > 0 && (room == 0 || due <= Instant::now());
+            if gathered > 0 && alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
-                taken = waiting.recv_many(&mut self.next, room), if open && room > 0 => open = taken > 0,
-                loan = self.pool.lend(), if may_begin => {
-                    self.begin(loan);
-                    patience.as_mut().reset(Instant::now() + self.bounds.patience);
+                taken = waiting.recv_many(&mut self.next, room), if open && room > 0 => {
+                    open = taken > 0;
+                    if gathered == 0 {
+                        self.gathered_since = Instant::now();
+                    }
                 }
+                loan = self.pool.lend(), if may_begin => self.begin(loan),
                 Some(_) = self.running.join_next() => {}
-                () = &mut patience, if !self.next.is_empty() && !patience.is_elapsed() => {}
+                () = &mut alarm, if gathered > 0 && !may_begin => {}
             }
         }
     }
 
-    /// Whether what was gathered is to be begun as soon as there is a worker for it. Once true, true until it is.
-    fn may_begin(&self, patience_is_over: bool) -> bool {
-        let full = self.next.len() >= self.bounds.batch;
-        !self.next.is_empty() && (self.running.is_empty() || full || patience_is_over)
+    /// When what was gathered may be begun though the batch is not full. Moves forward only by beginning one.
+    fn due(&self) -> Instant {
+        let lingered = self.gathered_since + self.bounds.linger;
+        match self.running.is_empty() {
+            true => lingered,
+            false => lingered.max(self.begun + self.bounds.patience),
+        }
     }
 
     fn begin(&mut self, loan: Loan<W::Worker>) {
@@ -236,6 +258,7 @@ impl<W: Work> Driver<W> {
         let tickets = std::mem::take(&mut self.next);
         metrics::histogram!("lane_batch_jobs", "lane" => name).record(tickets.len() as f64);
         self.running.spawn(serve(name, work, loan, tickets));
+        self.begun = Instant::now();
     }
 }
 
@@ -299,8 +322,12 @@ mod tests {
         queue: usize,
         batch: usize,
     ) -> (Arc<Semaphore>, Lane<u32, usize>, Runner) {
+        let bounds = Bounds { queue, batch, patience: PATIENCE, linger: Duration::ZERO };
+        gate_within(pool, bounds)
+    }
+
+    fn gate_within(pool: &Pool<()>, bounds: Bounds) -> (Arc<Semaphore>, Lane<u32, usize>, Runner) {
         let gate = Arc::new(Semaphore::new(0));
-        let bounds = Bounds { queue, batch, patience: PATIENCE };
         let (lane, runner) = start("test", Gate(Arc::clone(&gate)), pool, bounds);
         (gate, lane, runner)
     }
@@ -408,6 +435,24 @@ mod tests {
         assert_eq!(again.await.unwrap(), [Ok(1)]);
         first_runner.stop().await;
         second_runner.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_lingers_waits_for_company_until_the_batch_is_full() {
+        let linger = Duration::from_millis(50);
+        let bounds = Bounds { queue: 10, batch: 3, patience: PATIENCE, linger };
+        let (gate, lane, runner) = gate_within(&Pool::new(vec![(); 2]), bounds);
+        gate.add_permits(9);
+        let began = Instant::now();
+        let alone = submit(&lane, &[1]).await;
+        tokio::time::sleep(linger / 2).await;
+        let company = submit(&lane, &[2]).await;
+        assert_eq!(alone.await.unwrap(), [Ok(2)]);
+        assert_eq!(company.await.unwrap(), [Ok(2)]);
+        assert_eq!(began.elapsed(), linger);
+        assert_eq!(submit(&lane, &[3, 4, 5]).await.await.unwrap(), [Ok(3); 3]);
+        assert_eq!(began.elapsed(), linger);
+        runner.stop().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,7 +43,16 @@ pub const SERVICE_CONFIG: &str = r#"{
 const HOLD_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Commands that may wait, and that travel together; and how long a call may take before the next one sets out.
-const BOUNDS: Bounds = Bounds { queue: 16_384, batch: 256, patience: Duration::from_millis(5) };
+const URGENT: Bounds = Bounds {
+    queue: 16_384,
+    batch: 256,
+    patience: Duration::from_millis(5),
+    linger: Duration::ZERO,
+};
+
+/// The same where nobody waits: few large calls cost the account service and its database less than many small ones.
+const UNHURRIED: Bounds =
+    Bounds { patience: Duration::from_millis(50), linger: Duration::from_millis(50), ..URGENT };
 
 /// Calls on their way at once. Where each takes its whole timeout, this is what waits for a pod that hangs.
 const CALLS: usize = 32;
@@ -51,7 +60,8 @@ const CALLS: usize = 32;
 /// The account service. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
-    commands: Lane<Command, Told>,
+    reserves: Lane<Command, Told>,
+    settlements: Lane<Command, Told>,
     timeout: Duration,
 }
 
@@ -75,9 +85,11 @@ impl Accounts {
     /// Calls through this channel; each command is given up after `timeout`, with all its attempts.
     pub fn new(channel: Channel, timeout: Duration) -> Self {
         let stubs = Pool::new(vec![AccountServiceClient::new(channel); CALLS]);
-        // It ends when the last clone of the lane is dropped.
-        let (commands, _runner) = lane::start("accounts", Calls { timeout }, &stubs, BOUNDS);
-        Self { commands, timeout }
+        // They end when the last clones of the lanes are dropped.
+        let (reserves, _runner) = lane::start("reserves", Calls { timeout }, &stubs, URGENT);
+        let (settlements, _runner) =
+            lane::start("settlements", Calls { timeout }, &stubs, UNHURRIED);
+        Self { reserves, settlements, timeout }
     }
 
     /// T2: holds the money for an order. `Err`: not known, the money may be held.
@@ -95,7 +107,7 @@ impl Accounts {
             order_id,
             ttl: Some(prost_types::Duration { seconds: HOLD_TTL.as_secs() as i64, nanos: 0 }),
         };
-        match self.apply(Command::Reserve(request)).await {
+        match self.apply(&self.reserves, Command::Reserve(request)).await {
             Told::Done => Ok(Verdict::Reserved),
             Told::Refused(reason) => Ok(Verdict::Declined { cause: reason.to_string() }),
             Told::Unknown(status) => Err(status),
@@ -107,25 +119,30 @@ impl Accounts {
         let account_id = notice.account.get();
         let reserve_id = notice.order_id.to_string();
         if notice.action == Action::Release {
-            return self.apply(Command::Release(ReleaseRequest { account_id, reserve_id })).await;
+            let release = ReleaseRequest { account_id, reserve_id };
+            return self.settle(Command::Release(release)).await;
         }
         let amount = String::new();
         let capture = CaptureRequest { account_id, reserve_id: reserve_id.clone(), amount };
-        let captured = self.apply(Command::Capture(capture)).await;
+        let captured = self.settle(Command::Capture(capture)).await;
         // An order may be cancelled before its capture was told: a refund makes sure of it first.
         if notice.action == Action::Capture || !matches!(captured, Told::Done) {
             return captured;
         }
         let refund_id = reserve_id.clone();
         let amount = notice.amount.to_string();
-        self.apply(Command::Refund(RefundRequest { account_id, refund_id, reserve_id, amount }))
+        self.settle(Command::Refund(RefundRequest { account_id, refund_id, reserve_id, amount }))
             .await
+    }
+
+    async fn settle(&self, command: Command) -> Told {
+        self.apply(&self.settlements, command).await
     }
 
     /// The timeout is counted from here: a command may have to wait for a call that takes it along. One that is given up
     /// may be carried out all the same.
-    async fn apply(&self, command: Command) -> Told {
-        let told = tokio::time::timeout(self.timeout, self.commands.submit(command)).await;
+    async fn apply(&self, lane: &Lane<Command, Told>, command: Command) -> Told {
+        let told = tokio::time::timeout(self.timeout, lane.submit(command)).await;
         match told {
             Ok(Ok(told)) => told,
             Ok(Err(Refused::Full)) => {

@@ -31,10 +31,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Jobs of one kind that may wait, and that one transaction takes: larger ones gain little and hold locks longer.
-const BOUNDS: Bounds = Bounds { queue: 16_384, batch: 256, patience: PATIENCE };
+const BOUNDS: Bounds =
+    Bounds { queue: 16_384, batch: 256, patience: PATIENCE, linger: Duration::ZERO };
 
 /// Pages read together: each may be large, and other questions wait for the same connection.
-const PAGES: Bounds = Bounds { queue: 4096, batch: 8, patience: PATIENCE };
+const PAGES: Bounds = Bounds { queue: 4096, batch: 8, patience: PATIENCE, linger: Duration::ZERO };
 
 /// Takes jobs to the workers. Cheap to clone.
 #[derive(Clone)]

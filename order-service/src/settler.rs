@@ -22,8 +22,8 @@ use crate::{
 /// Notices that may wait here; those beyond wait in the database.
 pub const QUEUE: usize = 16_384;
 
-/// Calls to the account service at once.
-const CALLS: usize = 256;
+/// Notices told at once: they travel together, and what one call takes along is several times fewer.
+const AT_ONCE: usize = 1_024;
 
 /// Tells notices until stopped; those under way are finished.
 pub async fn settle(
@@ -35,7 +35,7 @@ pub async fn settle(
     let waiting = futures_util::stream::poll_fn(|context| notices.poll_recv(context));
     waiting
         .take_until(stop.cancelled())
-        .for_each_concurrent(CALLS, |notice| tell(notice, &accounts, &desk))
+        .for_each_concurrent(AT_ONCE, |notice| tell(notice, &accounts, &desk))
         .await;
 }
 
