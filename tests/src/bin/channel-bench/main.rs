@@ -33,12 +33,21 @@ struct Args {
     /// Measurements of each client in each setting.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Weigh idle connections and nothing else, in turns of this length.
+    #[arg(long, value_name = "TURN", value_parser = humantime::parse_duration)]
+    idle: Option<Duration>,
     /// Be the servers (started by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
     /// Weigh this client's idle connections to that port (started by the benchmark itself).
     #[arg(long, hide = true, num_args = 2, value_names = ["CLIENT", "PORT"])]
     weigh: Vec<String>,
+}
+
+impl Args {
+    fn idle_turn(&self) -> Duration {
+        self.idle.unwrap_or(memory::IDLE_TURN)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +78,7 @@ fn main() -> ExitCode {
         .expect("a runtime needs only threads");
     let result = runtime.block_on(async {
         match &args.weigh[..] {
-            [client, port] => memory::weigh(client, port.parse()?).await,
+            [client, port] => memory::weigh(client, port.parse()?, args.idle_turn()).await,
             _ if args.serve => servers::serve().await,
             _ => bench(&args).await,
         }
@@ -87,6 +96,9 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 async fn bench(args: &Args) -> Result<(), Error> {
     let servers = Servers::start().await?;
+    if args.idle.is_some() {
+        return memory::report(&servers, args.idle_turn());
+    }
     for endpoints in [1, 3] {
         for in_flight in [1, 64, 1000] {
             let mut all: Vec<(Client, Measured)> = Vec::new();
@@ -102,7 +114,7 @@ async fn bench(args: &Args) -> Result<(), Error> {
         }
     }
     println!("{}", added::report(&servers, args.time * 5).await?);
-    memory::report(&servers)
+    memory::report(&servers, args.idle_turn())
 }
 
 async fn run(

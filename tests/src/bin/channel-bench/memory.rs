@@ -18,15 +18,16 @@ const CONNECTIONS: usize = 250;
 const SETTLED: Duration = Duration::from_secs(1);
 /// Time alone is what is tested here: each turn is enough for a keepalive ping on each connection, and
 /// a single one cannot tell what grows from what is needed once.
-const IDLE: Duration = Duration::from_secs(12);
+pub(crate) const IDLE_TURN: Duration = Duration::from_secs(12);
 const IDLE_TURNS: usize = 3;
 
 /// Weighs our channel and tonic's plain one; each prints its line.
-pub(crate) fn report(servers: &Servers) -> Result<(), Error> {
+pub(crate) fn report(servers: &Servers, turn: Duration) -> Result<(), Error> {
+    let turn = humantime::format_duration(turn).to_string();
     let port = servers.addresses[0].port().to_string();
     for client in [Client::Holdfast, Client::TonicPlain] {
         let mut weighing = Command::new(std::env::current_exe()?);
-        let status = weighing.args(["--weigh", client.name(), &port]).status()?;
+        let status = weighing.args(["--idle", &turn, "--weigh", client.name(), &port]).status()?;
         if !status.success() {
             return Err(format!("weighing {} failed", client.name()).into());
         }
@@ -35,7 +36,7 @@ pub(crate) fn report(servers: &Servers) -> Result<(), Error> {
 }
 
 /// Opens connections, waits, and prints what they took.
-pub(crate) async fn weigh(client: &str, port: u16) -> Result<(), Error> {
+pub(crate) async fn weigh(client: &str, port: u16, turn: Duration) -> Result<(), Error> {
     // Every address of 127.0.0.0/8 reaches the same listener, and each is an endpoint of its own.
     let address = |last| format!("127.0.1.{last}:{port}");
     let addresses: Vec<String> = (1..=CONNECTIONS).map(address).collect();
@@ -43,31 +44,31 @@ pub(crate) async fn weigh(client: &str, port: u16) -> Result<(), Error> {
     if client == Client::Holdfast.name() {
         let channel = Channel::builder(format!("static:///{}", addresses.join(","))).build()?;
         channel.until(|stats| stats.ready() == CONNECTIONS).await;
-        report_growth(client, before).await
+        report_growth(client, before, turn).await
     } else {
         let mut channels = Vec::new();
         for address in &addresses {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
             channels.push(endpoint.connect().await?);
         }
-        report_growth(client, before).await
+        report_growth(client, before, turn).await
     }
 }
 
-async fn report_growth(client: &str, before: usize) -> Result<(), Error> {
+async fn report_growth(client: &str, before: usize, turn: Duration) -> Result<(), Error> {
     tokio::time::sleep(SETTLED).await;
     let connected = resident_bytes()?;
     let mut grown = Vec::new();
     for _ in 0..IDLE_TURNS {
         let before = resident_bytes()?;
-        tokio::time::sleep(IDLE).await;
+        tokio::time::sleep(turn).await;
         grown.push(resident_bytes()?.saturating_sub(before));
     }
     let line = json!({
         "client": client,
         "idle_connections": CONNECTIONS,
         "bytes_per_connection": connected.saturating_sub(before) / CONNECTIONS,
-        "idle_turn_s": IDLE.as_secs(),
+        "idle_turn_s": turn.as_secs(),
         "bytes_grown_by_idle_turn": grown,
     });
     println!("{line}");
