@@ -79,6 +79,12 @@ impl Postgres {
         self.port
     }
 
+    /// One of the programs that came with it, such as `pgbench`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// The address of a database of this server.
     #[must_use]
     pub fn url(&self, database: &str) -> String {

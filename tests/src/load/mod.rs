@@ -10,6 +10,8 @@
 
 mod connections;
 mod figures;
+mod fill;
+mod measure;
 mod mix;
 mod pace;
 mod prepare;
@@ -19,6 +21,8 @@ mod work;
 
 pub use connections::Connections;
 pub use figures::{CpuUse, Figures};
+pub use fill::{History, fill};
+pub use measure::{Measured, Plan, measure};
 pub use mix::{Accounts, Mix, Products};
 pub use pace::{OUTSTANDING_MAX, Pace, Run};
 pub use prepare::{Opening, open_accounts, put_products};

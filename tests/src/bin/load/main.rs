@@ -9,22 +9,26 @@ mod show;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use proto::order::v1::OnDuplicate;
 use tests::clients::Clients;
 use tests::document_b;
 use tests::load::{
-    Accounts, Connections, CpuUse, Figures, Mix, Opening, Orders, Products, Record, Reserves, Run,
-    Stage, open_accounts, put_products,
+    Accounts, Connections, CpuUse, Measured, Mix, Opening, Orders, Plan, Products, Record,
+    Reserves, Stage, measure, open_accounts, put_products,
 };
 
 use args::{Args, Call, Profile, Requests};
 
 /// Enough for all of a run, and the sum of all accounts' is still far from the limit.
 const OPENING_BALANCE: u64 = 1_000_000_000;
+
+/// What the services have, too: the generator is not to be what is slow.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -49,7 +53,7 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     };
     let [accounts, orders] = connect(args, stage.as_ref()).await?;
     prepare(&args.requests, &accounts, &orders).await?;
-    let (figures, record) = measure(args, accounts, orders, stage.as_ref()).await;
+    let Measured { figures, record, .. } = put_on(args, accounts, orders, stage.as_ref()).await;
     let books = match stage {
         Some(stage) => Some(stage.finish().await?),
         None => None,
@@ -113,43 +117,29 @@ fn started_at() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
-/// Warms up, measures, and waits for the last answer.
-async fn measure(
+/// Puts the load on.
+async fn put_on(
     args: &Args,
     accounts: Connections,
     orders: Connections,
     stage: Option<&Stage>,
-) -> (Figures, Arc<Record>) {
+) -> Measured {
     let requests = &args.requests;
     let (mix, deadline) = (mix(requests), requests.deadline);
-    let start = |record: &Arc<Record>, first| {
-        let (record, mix) = (Arc::clone(record), mix.clone());
-        match requests.call {
-            Call::PlaceOrder => {
-                let work = Orders { connections: orders.clone(), mix, deadline };
-                Run::start(Arc::new(work), requests.pace(), first, record)
-            }
-            Call::Reserve => {
-                let work = Reserves { connections: accounts.clone(), mix, deadline };
-                Run::start(Arc::new(work), requests.pace(), first, record)
-            }
-        }
-    };
-    let warming = start(&Arc::default(), 0);
-    tokio::time::sleep(args.warm_up).await;
-    let first = warming.finish().await;
-
-    let record = Arc::new(Record::default());
+    let plan = Plan { pace: requests.pace(), first: 0, warm_up: args.warm_up };
     let cpu = || stage.map_or_else(CpuUse::default, Stage::cpu);
-    let (began, cpu_before) = (Instant::now(), cpu());
-    let running = start(&record, first);
-    progress::until(args.duration, requests.requests, &record).await;
-    let time = began.elapsed();
-    running.finish().await;
-    let cpu = cpu() - cpu_before;
-    // What was under way at the end is answered after it; in a closed loop that is time spent too.
-    let time = if requests.in_flight.is_some() { began.elapsed() } else { time };
-    (Figures { tally: record.total(), time, cpu }, record)
+    let counting =
+        async |record: &Record| progress::until(args.duration, requests.requests, record).await;
+    match requests.call {
+        Call::PlaceOrder => {
+            let work = Orders { connections: orders, mix, deadline };
+            measure(work, plan, cpu, counting).await
+        }
+        Call::Reserve => {
+            let work = Reserves { connections: accounts, mix, deadline };
+            measure(work, plan, cpu, counting).await
+        }
+    }
 }
 
 /// Document B's crowds: 10, 100 and 1,000 requests with one key.

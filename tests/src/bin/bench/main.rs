@@ -1,0 +1,117 @@
+//! `cargo run --release -p tests --bin bench`: the pair beside PostgreSQL alone, in one run.
+//!
+//! In every round, one after the other and on one PostgreSQL server with fsync on: pgbench with the
+//! steps of an order as bare SQL ([`pgbench`]), then the pair's measurements ([`pair`]). Medians over
+//! the rounds count, and ratios more than figures. Prints a table and, as its last line, one JSON
+//! object. Exits with 1 when a request failed or an invariant is broken: such a run has no figures.
+
+mod pair;
+mod pgbench;
+mod show;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use mimalloc::MiMalloc;
+
+use pair::Pair;
+use pgbench::Baseline;
+use show::{Growth, Round, Single};
+use tests::load::Figures;
+
+/// Measures the pair beside PostgreSQL alone.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Rounds
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Length of one measurement
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    time: Duration,
+    /// Length of document A's load at the end
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    seed_time: Duration,
+    /// At the very end, write so many orders of the past into the databases and compare
+    #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(i64).range(1..))]
+    grow: Option<i64>,
+    /// Requests under way at any time
+    #[arg(long, default_value_t = 256)]
+    in_flight: usize,
+}
+
+/// What the services have, too: the generator is not to be what is slow.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when nothing failed.
+async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    eprintln!("Building and starting a pair on PostgreSQL …");
+    let mut pair = Pair::start(args.time, args.in_flight).await?;
+    let server = pair.stage().postgres().expect("the pair is on PostgreSQL");
+    let baseline = Baseline::on(server).await?;
+    let mut rounds = Vec::new();
+    for number in 1..=args.rounds.max(1) {
+        eprintln!("Round {number} of {} …", args.rounds.max(1));
+        rounds.push(round(&mut pair, &baseline, args.time).await?);
+    }
+    eprintln!("Document A's load for {:?}, and document B's crowds …", args.seed_time);
+    let single = Single {
+        seed: pair.seed(args.seed_time).await,
+        one_by_one: pair.one_by_one().await,
+        refusals: pair.refusals().await,
+        crowds: pair.crowds().await?,
+    };
+    let growth = match args.grow {
+        Some(orders) => Some(grow(&mut pair, args.rounds, orders).await?),
+        None => None,
+    };
+    let books = pair.finish().await?;
+    Ok(show::show(&rounds, &single, growth.as_ref(), &books))
+}
+
+/// The same load before and after the databases have grown.
+async fn grow(pair: &mut Pair, rounds: u32, orders: i64) -> Result<Growth, Box<dyn Error>> {
+    let before = several(pair, rounds).await;
+    eprintln!("Writing {orders} orders of the past …");
+    pair.fill(orders).await?;
+    Ok(Growth { orders, before, after: several(pair, rounds).await })
+}
+
+async fn several(pair: &mut Pair, rounds: u32) -> Vec<Figures> {
+    let mut all = Vec::new();
+    for _ in 0..rounds.max(1) {
+        all.push(pair.orders().await);
+    }
+    all
+}
+
+async fn round(
+    pair: &mut Pair,
+    baseline: &Baseline,
+    time: Duration,
+) -> Result<Round, Box<dyn Error>> {
+    let rates = baseline.round(time).await?;
+    Ok(Round {
+        rates,
+        orders: pair.orders().await,
+        orders_of_many: pair.orders_of_many().await,
+        all_accounts: pair.all_accounts().await,
+        hot_account: pair.hot_account().await,
+        flash_sale: pair.flash_sale().await?,
+    })
+}
