@@ -104,6 +104,20 @@ pub enum Finding {
 }
 
 impl KeyRow {
+    /// What an order says of the key that placed it, once the row is gone: what the row said. No worker has its fence.
+    pub fn of_order(order: &Order) -> Self {
+        let request = Arc::new(order.request());
+        let digest = request.digest();
+        let (order_id, amount, at) = (order.order_id, order.amount, order.placed_at);
+        let outcome = Outcome::Placed { payment_id: order.payment_id };
+        Self {
+            claim: Claim { request, order_id, amount, fence: 0, day: at.date() },
+            digest,
+            state: KeyState::Decided(Decided { outcome, at }),
+            created_at: at,
+        }
+    }
+
     /// Judges the row for a request with this digest, whose worker would have claimed it for `order_id`.
     pub fn judge(&self, digest: Digest, order_id: Uuid) -> Finding {
         if self.digest != digest {

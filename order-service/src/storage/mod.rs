@@ -42,7 +42,7 @@ pub struct NewClaim {
 pub enum Claimed {
     /// It was free and is now held by the asker.
     Mine(Claim),
-    /// There is a row already: read it.
+    /// There is a row already, or an order: read it.
     Taken,
     /// The key is free, but the basket has no price. Nothing was claimed.
     Unpriced(Unpriced),
@@ -106,13 +106,13 @@ pub trait Store: Sized + Send + 'static {
     /// Answers whether the database is there and has the schema.
     fn ping(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// T0: claims keys that are free, at the catalogue's prices of now.
+    /// T0: claims keys that are free, at the catalogue's prices of now. A key that placed an order never is.
     fn claim(
         &mut self,
         claims: &[NewClaim],
     ) -> impl Future<Output = Result<Vec<Claimed>, StoreError>> + Send;
 
-    /// D: reads keys.
+    /// D: reads keys. One whose row was let go of is read from its order, if it placed one.
     fn keys(
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use database::{DatabaseUrl, Sqlite};
 use order_service::{order::key::KeyState, storage::Store};
 use proto::{Reason, order::v1::OnDuplicate};
+use sqlx::ConnectOptions;
 
 use crate::{
     accounts::{Asked, Mood},
@@ -68,6 +70,26 @@ async fn bug_6_a_decline_stays_a_decline_when_money_comes() {
             let declined = world.pods[pod].place(order("k", "10", on_duplicate)).await;
             assert_eq!(reason(declined), Reason::PaymentFailed);
         }
+    }
+    assert_eq!(world.accounts.reserve_ids().len(), 1);
+}
+
+#[tokio::test]
+async fn bug_10_when_a_keys_row_is_gone_its_order_answers_and_nothing_runs() {
+    let world = World::start(Mood::Accept, 2, &[]).await;
+    let first = world.pods[0].place(order("k", "10", OnDuplicate::Replay)).await.unwrap();
+    let DatabaseUrl::Sqlite(path) = &world.place.url else { unreachable!("a SQLite test") };
+    let mut connection = Sqlite::options(path).connect().await.unwrap();
+    sqlx::query("DELETE FROM idempotency_keys").execute(&mut connection).await.unwrap();
+    for pod in [0, 1, 0] {
+        let pod = &world.pods[pod];
+        let other = pod.place(order("k", "11", OnDuplicate::Replay)).await;
+        assert_eq!(reason(other), Reason::IdempotencyKeyReused);
+        let again = pod.place(order("k", "10", OnDuplicate::Replay)).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!((&again.order, &again.payment), (&first.order, &first.payment));
+        let refused = pod.place(order("k", "10", OnDuplicate::Reject)).await;
+        assert_eq!(reason(refused), Reason::PaymentAlreadyProcessed);
     }
     assert_eq!(world.accounts.reserve_ids().len(), 1);
 }

@@ -56,15 +56,25 @@ impl Database {
         self.rows[self.slot(today)]
     }
 
-    pub(crate) fn read(&self, today: u8) -> Option<KeyRow> {
-        self.visible(today).map(|key| key.claim.row(key.fate))
+    /// D: the row, or where there is none, what the key's order says.
+    pub(crate) fn read(&self, today: u8, guards: &Guards) -> Option<Key> {
+        let speaks = |order: &Placed| {
+            let Placed { order_id, payment, asked } = *order;
+            let claim = Claim { asked, order_id, fence: 0, day: today };
+            Key { claim, fate: Some(Fate::Placed { payment }) }
+        };
+        let orders = self.orders.iter().filter(|_| guards.orders_speak_for_their_keys);
+        self.visible(today).or_else(|| orders.map(speaks).next())
     }
 
-    /// T0: `CLAIM`. False: there is a row.
-    pub(crate) fn claim(&mut self, claim: Claim) -> bool {
+    /// T0: `CLAIM`. False: there is a row, or an order.
+    pub(crate) fn claim(&mut self, claim: Claim, guards: &Guards) -> bool {
+        let placed = guards.orders_speak_for_their_keys && !self.orders.is_empty();
         let row = &mut self.rows[self.slot(claim.day)];
-        let free = row.is_none();
-        row.get_or_insert(Key { claim, fate: None });
+        let free = row.is_none() && !placed;
+        if free {
+            *row = Some(Key { claim, fate: None });
+        }
         free
     }
 
@@ -117,7 +127,7 @@ impl Database {
         earlier: &Earlier,
         guards: &Guards,
     ) -> Result<Settled, Conflict> {
-        if !guards.claims_come_first && !self.claim(claim) {
+        if !guards.claims_come_first && !self.claim(claim, guards) {
             return Ok(Settled::default());
         }
         let Some(key) = self.writable(claim, guards) else { return Ok(Settled::default()) };
@@ -202,6 +212,11 @@ impl Database {
 }
 
 impl Key {
+    /// As the service reads it.
+    pub(crate) fn row(self) -> KeyRow {
+        self.claim.row(self.fate)
+    }
+
     /// What is answered once the row is decided.
     pub(crate) fn landing(self) -> Landing {
         let Claim { order_id, asked, .. } = self.claim;

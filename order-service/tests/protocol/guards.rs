@@ -1,11 +1,12 @@
 //! Every safeguard is needed: without it, a property breaks. Each test prints the shortest way there.
 
 use super::{
-    Guards, Protocol, REQUEST, Role, USUAL,
+    Guards, OTHER_REQUEST, Protocol, REQUEST, Role, USUAL,
     check::{breaks, hold},
     database::Keys,
     properties::{
         FAILED_WITHOUT_ORDER, FENCED, HELD_FOR_A_REASON, ONE_ORDER, PAID, REFUSED_FOR_EVER,
+        TRUE_REFUSAL,
     },
 };
 
@@ -45,13 +46,33 @@ fn bug_5_a_takeover_with_another_reservation_leaves_the_first_one_held() {
 
 #[test]
 fn bug_10_a_key_that_is_not_unique_among_orders_makes_two() {
-    let guards = Guards { a_key_is_unique_among_orders: false, ..Guards::ALL };
+    let guards = Guards {
+        a_key_is_unique_among_orders: false,
+        orders_speak_for_their_keys: false,
+        ..Guards::ALL
+    };
     breaks(ONE_ORDER, Protocol { forgets: true, guards, ..PAIR });
+    // Either of them is enough.
+    let guards = Guards { a_key_is_unique_among_orders: false, ..Guards::ALL };
+    hold("claims that look for orders", Protocol { forgets: true, guards, ..PAIR });
+}
+
+#[test]
+fn a_key_for_which_its_order_does_not_speak_is_denied_to_its_owner() {
+    let guards = Guards { orders_speak_for_their_keys: false, ..Guards::ALL };
+    let workers = &[REQUEST, OTHER_REQUEST, REQUEST];
+    for keys in [Keys::Partitioned, Keys::OneTable] {
+        breaks(TRUE_REFUSAL, Protocol { workers, keys, forgets: true, guards, ..USUAL });
+    }
 }
 
 #[test]
 fn a_failure_that_looks_for_no_earlier_order_denies_one() {
-    let guards = Guards { failures_look_for_orders: false, ..Guards::ALL };
+    let guards = Guards {
+        failures_look_for_orders: false,
+        orders_speak_for_their_keys: false,
+        ..Guards::ALL
+    };
     breaks(FAILED_WITHOUT_ORDER, Protocol { funds: 1, forgets: true, guards, ..PAIR });
     breaks(FAILED_WITHOUT_ORDER, Protocol { stock: 1, forgets: true, guards, ..PAIR });
 }

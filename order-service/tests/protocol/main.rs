@@ -61,6 +61,8 @@ struct Guards {
     writes_name_the_order: bool,
     /// A takeover reserves with the id that was minted with the claim.
     takeovers_keep_the_reservation: bool,
+    /// A claim looks for an order that the key made; and so does whoever finds no row.
+    orders_speak_for_their_keys: bool,
     /// `UNIQUE (account_id, idempotency_key)` on orders.
     a_key_is_unique_among_orders: bool,
     /// A failure is written only after a look for an order that the key made before.
@@ -102,6 +104,7 @@ impl Guards {
         decisions_are_final: true,
         writes_name_the_order: true,
         takeovers_keep_the_reservation: true,
+        orders_speak_for_their_keys: true,
         a_key_is_unique_among_orders: true,
         failures_look_for_orders: true,
         notices_are_written_with_decisions: true,

@@ -21,6 +21,7 @@ pub(crate) const REFUSED_FOR_EVER: &str = "a refused reservation is never held";
 pub(crate) const FENCED: &str = "a stale fence writes nothing";
 pub(crate) const ONE_ANSWER: &str = "all who are told of an order are told of the same";
 pub(crate) const TRUE_ANSWER: &str = "who is told of an order has it";
+pub(crate) const TRUE_REFUSAL: &str = "who is told that the key is another's has no order";
 pub(crate) const FAILED_WITHOUT_ORDER: &str = "a failed key has no order";
 pub(crate) const NEVER_REFUSED: &str = "the account service refuses no notice";
 pub(crate) const ONE_HOLDER: &str = "a fence has one holder";
@@ -70,6 +71,14 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
                 .iter()
                 .zip(&world.workers)
                 .all(|(role, step)| told_truly(world, role, step))
+        }),
+        always(TRUE_REFUSAL, |protocol, world| {
+            protocol.workers.iter().zip(&world.workers).all(|(role, step)| match (role, step) {
+                (Role::Request(wanted), Step::Landed(Landing::Reused)) => {
+                    world.database.orders.iter().all(|order| order.asked != *wanted)
+                }
+                (Role::Request(_) | Role::Completer, _) => true,
+            })
         }),
         always(FAILED_WITHOUT_ORDER, |_, world| {
             let fate = world.visible().and_then(|key| key.fate);

@@ -52,7 +52,8 @@ fn an_order_that_is_sold_out_gives_its_money_back() {
 fn another_request_under_the_key_runs_nothing() {
     let workers = &[REQUEST, OTHER_REQUEST, Role::Completer];
     hold("another request", Protocol { workers, visits: &[REUSE_REFUSED, ALL_DONE], ..USUAL });
-    let visits = &[REUSE_REFUSED, RESTORED];
+    let visits = &[REUSE_REFUSED, ORDER_REPLAYED];
+    let workers = &[REQUEST, OTHER_REQUEST, REQUEST];
     hold("another request, later", Protocol { workers, forgets: true, visits, ..USUAL });
 }
 
@@ -60,22 +61,33 @@ fn another_request_under_the_key_runs_nothing() {
 #[test]
 fn a_partition_that_was_let_go_of_makes_no_second_order() {
     let guards = Guards { writes_name_the_order: false, ..Guards::ALL };
-    let visits = &[RESTORED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
+    let visits = &[ORDER_REPLAYED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
     hold("by day", Protocol { forgets: true, guards, visits, ..USUAL });
+    let guards = Guards { orders_speak_for_their_keys: false, ..guards };
+    let visits = &[RESTORED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
+    hold("by day, by the last fence", Protocol { forgets: true, guards, visits, ..USUAL });
 }
 
 #[test]
 fn a_row_that_was_let_go_of_makes_no_second_order() {
     let keys = Keys::OneTable;
-    let visits = &[RESTORED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
+    let visits = &[ORDER_REPLAYED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
     hold("one table", Protocol { keys, forgets: true, visits, ..USUAL });
+    let guards = Guards { orders_speak_for_their_keys: false, ..Guards::ALL };
+    let visits = &[RESTORED, ZOMBIE_FENCED, TOMBSTONE_REFUSED];
+    let world = Protocol { keys, forgets: true, guards, visits, ..USUAL };
+    hold("one table, by the last fence", world);
 }
 
 #[test]
 fn a_key_that_placed_an_order_and_was_let_go_of_never_fails() {
     for (stock, funds) in [(2, 1), (1, 2)] {
         let world = Protocol { workers: &[REQUEST, REQUEST], stock, funds, ..USUAL };
+        let visits = &[ORDER_REPLAYED, ALL_DONE];
+        hold("the second would fail", Protocol { forgets: true, visits, ..world.clone() });
+        let guards = Guards { orders_speak_for_their_keys: false, ..Guards::ALL };
         let visits = &[RESTORED, ALL_DONE];
-        hold("the second would fail", Protocol { forgets: true, visits, ..world });
+        let world = Protocol { forgets: true, guards, visits, ..world };
+        hold("the second would fail, by the last fence", world);
     }
 }

@@ -144,7 +144,9 @@ impl Model for Protocol {
             Action::Settle { worker, reply, heard } => {
                 self.settle(&mut world, worker, reply, heard);
             }
-            Action::ReadBack { worker, readable } => world.read_back(worker, readable),
+            Action::ReadBack { worker, readable } => {
+                world.read_back(worker, readable, &self.guards)
+            }
             Action::Deliver(message) => world.deliver(message, &self.guards),
             Action::Finish(notice) => world.database.outbox.retain(|row| *row != notice),
             Action::Deposit => {
@@ -184,7 +186,7 @@ impl Protocol {
         match (step, self.workers[worker]) {
             (Step::Start, Role::Request(_)) => {
                 actions.push(Action::Locate { worker, heard: true });
-                if world.database.visible(world.today).is_none() {
+                if world.database.read(world.today, &self.guards).is_none() {
                     actions.push(Action::Locate { worker, heard: false });
                 }
             }
@@ -224,17 +226,16 @@ impl Protocol {
         let Role::Request(asked) = self.workers[worker] else { return };
         let order_id = id(worker);
         let claim = Claim { asked, order_id, fence: 1, day: world.today };
-        let Some(row) = world.database.read(world.today) else {
+        let Some(found) = world.database.read(world.today, &self.guards) else {
             if self.guards.claims_come_first {
-                world.database.claim(claim);
+                world.database.claim(claim, &self.guards);
             }
             if heard {
                 world.work(worker, claim, false);
             }
             return;
         };
-        let Some(found) = world.database.visible(world.today) else { return };
-        world.workers[worker] = match row.judge(asked.digest(), uuid(order_id)) {
+        world.workers[worker] = match found.row().judge(asked.digest(), uuid(order_id)) {
             Finding::Reused => Step::Landed(Landing::Reused),
             Finding::Decided(_) => Step::Landed(found.landing()),
             Finding::LeaseOver => Step::Sees { claim: found.claim, give_up: false },
@@ -286,13 +287,13 @@ impl World {
     }
 
     /// `Flight::read_back`, and what its two callers make of it.
-    fn read_back(&mut self, worker: usize, readable: bool) {
+    fn read_back(&mut self, worker: usize, readable: bool, guards: &Guards) {
         let Step::ReadsBack { claim, give_up, overtaken } = self.workers[worker] else { return };
         let again = match overtaken {
             true => Step::Landed(Landing::Unknown),
             false => Step::Works { claim, give_up },
         };
-        self.workers[worker] = match self.database.visible(self.today).filter(|_| readable) {
+        self.workers[worker] = match self.database.read(self.today, guards).filter(|_| readable) {
             None => again,
             Some(key) if key.claim.asked != claim.asked => Step::Landed(Landing::Reused),
             Some(key) if key.fate.is_some() => Step::Landed(key.landing()),

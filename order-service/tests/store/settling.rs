@@ -1,19 +1,22 @@
 //! Deciding keys.
 
+use database::DatabaseUrl;
 use order_service::order::{
     Action,
     decision::Verdict,
-    key::{Decided, KeyState, Outcome},
+    key::{Claim, Decided, Finding, KeyState, Outcome},
+    request::Unpriced,
 };
-use order_service::storage::Claimed;
+use order_service::storage::{Claimed, NewClaim, Store};
 use proto::id::ProductId;
+use sqlx::ConnectOptions;
 use tokio::task::JoinSet;
 
 use crate::{
     on_both,
     support::{
-        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, new_claim, product, settle,
-        settlement,
+        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, new_claim, new_id, product,
+        settle, settlement,
     },
 };
 
@@ -21,8 +24,11 @@ on_both!(
     a_reserved_order_is_placed_with_payment_and_capture,
     bug_1_a_worker_that_was_overtaken_writes_nothing,
     bug_6_a_decline_is_remembered,
-    bug_10_a_key_that_was_dropped_is_restored_from_its_order,
-    bug_10_a_key_that_was_dropped_is_not_refused_when_its_order_lives,
+    bug_10_a_key_that_was_dropped_answers_from_its_order,
+    a_dropped_key_without_a_price_by_now_answers_from_its_order_too,
+    a_refused_key_that_was_dropped_is_free,
+    bug_10_a_claim_that_missed_the_keys_order_is_restored_from_it,
+    bug_10_a_claim_that_missed_the_keys_order_is_not_refused,
     a_claim_whose_own_order_lives_leaves_its_money_alone,
     bug_15_a_replay_is_the_first_answer_whatever_was_cancelled_since,
     sold_out_is_final_and_gives_the_money_back,
@@ -92,7 +98,60 @@ async fn bug_6_a_decline_is_remembered<S: Fresh>() {
     assert_eq!(settle(&mut store, &claim, Verdict::Reserved).await.decided, None);
 }
 
-async fn bug_10_a_key_that_was_dropped_is_restored_from_its_order<S: Fresh>() {
+/// Whoever asks then: the key's own request is told of its order, any other that the key is not its, and neither runs.
+async fn bug_10_a_key_that_was_dropped_answers_from_its_order<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5)]).await.unwrap();
+    let (own, other) = (lines(1, "k", &[(1, 1)]), amount(1, "k", "10"));
+    let first = claim(&mut store, &own).await;
+    settle(&mut store, &first, Verdict::Reserved).await;
+    let before = decided::<S>(&place, "k").await;
+    forget_keys(&place).await;
+    store.put_products(&[product(1, "77", 4)]).await.unwrap();
+
+    for request in [&other, &own, &other] {
+        let answers = store.claim(&[new_claim(request)]).await.unwrap();
+        assert_eq!(answers, [Claimed::Taken]);
+    }
+    // Beside one that is free, and one that is in its place.
+    claim(&mut store, &amount(1, "l", "10")).await;
+    let names = ["free", "k", "l"].map(|text| (account(1), key(text)));
+    let rows = store.keys(&names).await.unwrap();
+    let [None, Some(row), Some(_)] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.claim.order_id, row.claim.amount), (first.order_id, first.amount));
+    assert_eq!(row.state, KeyState::Decided(before.clone()));
+    assert_eq!(row.judge(other.digest(), new_id()), Finding::Reused);
+    assert_eq!(row.judge(own.digest(), new_id()), Finding::Decided(before));
+    assert!(store.verify().await.unwrap().is_empty());
+}
+
+async fn a_dropped_key_without_a_price_by_now_answers_from_its_order_too<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    store.put_products(&[product(1, "10", 5)]).await.unwrap();
+    let request = lines(1, "k", &[(1, 2)]);
+    let first = claim(&mut store, &request).await;
+    settle(&mut store, &first, Verdict::Reserved).await;
+    let before = decided::<S>(&place, "k").await;
+    forget_keys(&place).await;
+    store.put_products(&[product(1, "100000000000000", 4)]).await.unwrap();
+    let answers = store.claim(&[new_claim(&request)]).await.unwrap();
+    assert_eq!(answers, [Claimed::Unpriced(Unpriced::TooLarge)]);
+    assert_eq!(decided::<S>(&place, "k").await, before);
+}
+
+/// A refusal is kept as long as its key, and no longer.
+async fn a_refused_key_that_was_dropped_is_free<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let first = claim(&mut store, &amount(1, "k", "10")).await;
+    settle(&mut store, &first, Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() }).await;
+    forget_keys(&place).await;
+    claim(&mut store, &amount(1, "k", "11")).await;
+}
+
+async fn bug_10_a_claim_that_missed_the_keys_order_is_restored_from_it<S: Fresh>() {
     let place = S::fresh().await;
     let mut store = place.store::<S>(LONG);
     store.put_products(&[product(1, "10", 5)]).await.unwrap();
@@ -100,10 +159,9 @@ async fn bug_10_a_key_that_was_dropped_is_restored_from_its_order<S: Fresh>() {
     let first = claim(&mut store, &request).await;
     settle(&mut store, &first, Verdict::Reserved).await;
     let before = decided::<S>(&place, "k").await;
-    forget_keys(&place).await;
     store.put_products(&[product(1, "77", 4)]).await.unwrap();
 
-    let second = claim(&mut store, &request).await;
+    let second = claim_missing_the_order(&place, &mut store, &new_claim(&request)).await;
     assert_ne!(first.order_id, second.order_id);
     let settled = settle(&mut store, &second, Verdict::Reserved).await;
     assert_eq!(settled.decided, None);
@@ -117,7 +175,7 @@ async fn bug_10_a_key_that_was_dropped_is_restored_from_its_order<S: Fresh>() {
     assert!(store.verify().await.unwrap().is_empty());
 }
 
-async fn bug_10_a_key_that_was_dropped_is_not_refused_when_its_order_lives<S: Fresh>() {
+async fn bug_10_a_claim_that_missed_the_keys_order_is_not_refused<S: Fresh>() {
     let place = S::fresh().await;
     let mut store = place.store::<S>(LONG);
     store.put_products(&[product(1, "10", 1)]).await.unwrap();
@@ -132,8 +190,7 @@ async fn bug_10_a_key_that_was_dropped_is_not_refused_when_its_order_lives<S: Fr
         (Verdict::GaveUp, Some(Action::Release)),
         (Verdict::Reserved, Some(Action::Release)),
     ] {
-        forget_keys(&place).await;
-        let again = claim(&mut store, &request).await;
+        let again = claim_missing_the_order(&place, &mut store, &new_claim(&request)).await;
         let settled = settle(&mut store, &again, verdict.clone()).await;
         assert_eq!(settled.decided, None, "{verdict:?}");
         assert_eq!(settled.notice.map(|notice| notice.action), action, "{verdict:?}");
@@ -147,27 +204,43 @@ async fn a_claim_whose_own_order_lives_leaves_its_money_alone<S: Fresh>() {
     let mut store = place.store::<S>(LONG);
     let wanted = new_claim(&amount(1, "k", "10"));
     for round in 0..2 {
-        let claimed = store.claim(std::slice::from_ref(&wanted)).await.unwrap().remove(0);
-        let Claimed::Mine(claim) = claimed else { panic!("{claimed:?}") };
+        let claim = claim_missing_the_order(&place, &mut store, &wanted).await;
         let settled = settle(&mut store, &claim, Verdict::Reserved).await;
         let action = settled.notice.map(|notice| notice.action);
         assert_eq!(action, (round == 0).then_some(Action::Capture));
-        forget_keys(&place).await;
+    }
+}
+
+/// Claims a key whose row is gone without meeting its order, as only clocks that play tricks bring about.
+async fn claim_missing_the_order<S: Store>(
+    place: &Place,
+    store: &mut S,
+    wanted: &NewClaim,
+) -> Claim {
+    forget_keys(place).await;
+    run(place, "UPDATE orders SET idempotency_key = 'elsewhere' WHERE idempotency_key = 'k'").await;
+    let claimed = store.claim(std::slice::from_ref(wanted)).await.unwrap().remove(0);
+    run(place, "UPDATE orders SET idempotency_key = 'k' WHERE idempotency_key = 'elsewhere'").await;
+    match claimed {
+        Claimed::Mine(claim) => claim,
+        Claimed::Taken | Claimed::Unpriced(_) => panic!("{claimed:?}"),
     }
 }
 
 /// What retention does, all at once.
 async fn forget_keys(place: &Place) {
+    run(place, "DELETE FROM idempotency_keys").await;
+}
+
+async fn run(place: &Place, sql: &'static str) {
     match &place.url {
-        database::DatabaseUrl::Postgres(address) => {
-            use sqlx::ConnectOptions;
+        DatabaseUrl::Postgres(address) => {
             let mut connection = address.connect().await.unwrap();
-            sqlx::query("DELETE FROM idempotency_keys").execute(&mut connection).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
         }
-        database::DatabaseUrl::Sqlite(path) => {
-            use sqlx::ConnectOptions;
+        DatabaseUrl::Sqlite(path) => {
             let mut connection = database::Sqlite::options(path).connect().await.unwrap();
-            sqlx::query("DELETE FROM idempotency_keys").execute(&mut connection).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
         }
     }
 }

@@ -27,9 +27,6 @@ pub struct Case<'a> {
     pub history: &'a [Operation],
     /// What is there at the end.
     pub state: &'a State,
-    /// When rows of decided keys were first let go of. While a request that is not the key's claims such a key anew, and
-    /// until its order is found, the key looks like that request's: who owns it is told reliably only before.
-    pub forgotten_us: Option<u64>,
 }
 
 /// A rule that does not hold.

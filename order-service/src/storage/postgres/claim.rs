@@ -3,6 +3,10 @@
 //! The INSERT on the primary key is the check and the lock (A10). It is a statement of its own: a duplicate that
 //! arrives meanwhile waits for one short commit, not for the whole order.
 //!
+//! **Orders speak for their keys.** A key that placed an order is never free again, though its row be dropped with its
+//! day: a claim looks among the orders too. So whoever asks later runs nothing, and no request that is not the key's
+//! stands in for its owner, not even for a moment.
+//!
 //! **Midnight.** The partition's day is part of the primary key, so two duplicates on either side of midnight meet
 //! different unique indexes. A claim therefore looks for the key in the other days too. That leaves one race: both
 //! claims under way at once, neither seeing the other. Near midnight, and only then, claims of one key take a
@@ -15,6 +19,7 @@ use std::{
 };
 
 use database::{Postgres, Transaction};
+use failpoint::{Safeguard, is_off};
 use proto::{Money, id::ProductId};
 use sqlx::{PgConnection, Row};
 use time::{Date, OffsetDateTime};
@@ -40,7 +45,10 @@ const PRICES: &str = "SELECT product_id, price FROM products WHERE product_id = 
 
 /// A scalar subquery is looked up key by key. Asked with NOT EXISTS, the planner makes an anti join of it that reads the
 /// whole day.
-const CLAIM: &str = "
+macro_rules! claim_unless {
+    ($there_is_more:literal) => {
+        concat!(
+            "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, request, created_at
     )
@@ -55,9 +63,25 @@ const CLAIM: &str = "
           AND (other.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $8 AND (now() AT TIME ZONE 'UTC')::date - 1
                OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
         LIMIT 1
-    ) IS NULL
+    ) IS NULL",
+            $there_is_more,
+            "
     ON CONFLICT DO NOTHING
-    RETURNING order_id, day, created_at";
+    RETURNING order_id, day, created_at"
+        )
+    };
+}
+
+const CLAIM: &str = claim_unless!(
+    "
+      AND (
+        SELECT placed.order_id FROM orders AS placed
+        WHERE placed.account_id = c.account_id AND placed.idempotency_key = c.idempotency_key
+    ) IS NULL"
+);
+
+/// What [`Safeguard::OrderUnique`] keeps from happening.
+const CLAIM_WHATEVER_WAS_PLACED: &str = claim_unless!("");
 
 pub(super) struct ClaimKeys<'a> {
     pub(super) claims: &'a [NewClaim],
@@ -128,7 +152,9 @@ impl ClaimKeys<'_> {
             sqlx::query(LOCK).bind(&accounts).bind(&keys).execute(&mut *connection).await?;
         }
         let digests: Vec<_> = rows.iter().map(|(c, _)| c.request.digest()).collect();
-        let inserted = sqlx::query(CLAIM)
+        let orders_speak = !is_off(Safeguard::OrderUnique);
+        let claim = if orders_speak { CLAIM } else { CLAIM_WHATEVER_WAS_PLACED };
+        let inserted = sqlx::query(claim)
             .bind(&accounts)
             .bind(&keys)
             .bind(rows.iter().map(|(c, _)| c.order_id).collect::<Vec<_>>())

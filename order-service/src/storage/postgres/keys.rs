@@ -1,4 +1,7 @@
 //! D, T1 and T5: reading keys, taking them over, handing them back.
+//!
+//! For a key whose row is gone its order speaks. It is looked for after the row, and only where there is none, so that
+//! an order that is placed in between is seen.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,7 +10,7 @@ use proto::id::{AccountId, IdempotencyKey};
 use sqlx::{PgConnection, Row, query::Query};
 use uuid::Uuid;
 
-use super::rows;
+use super::{orders, rows};
 use crate::{
     order::key::{Claim, KeyRow},
     storage::{KEY_DAYS, Overdue},
@@ -62,13 +65,18 @@ impl Transaction<Postgres> for ReadKeys<'_> {
             .bind(self.keys.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
             .bind(self.keys.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
             .bind(KEY_DAYS as i32)
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await?;
         let keyed = |row| {
             let row = rows::key_row(row)?;
             Ok(((row.claim.request.account, row.claim.request.key.clone()), row))
         };
-        found.iter().map(keyed).collect()
+        let mut found = found.iter().map(keyed).collect::<sqlx::Result<Self::Output>>()?;
+        let gone = self.keys.iter().filter(|name| !found.contains_key(*name));
+        let placed =
+            orders::by_keys(connection, gone.map(|(account, key)| (*account, key))).await?;
+        found.extend(placed.into_iter().map(|(name, order)| (name, KeyRow::of_order(&order))));
+        Ok(found)
     }
 }
 

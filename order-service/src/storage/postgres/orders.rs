@@ -6,7 +6,7 @@ use std::{
 };
 
 use database::{Postgres, Transaction};
-use proto::id::AccountId;
+use proto::id::{AccountId, IdempotencyKey};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -101,12 +101,20 @@ pub(super) async fn earlier<'a>(
     connection: &mut PgConnection,
     requests: impl Iterator<Item = &'a Request> + Clone,
 ) -> sqlx::Result<Earlier> {
-    if requests.clone().next().is_none() {
+    by_keys(connection, requests.map(|request| (request.account, &request.key))).await
+}
+
+/// Finds the orders that these keys made. Nothing is asked about no keys.
+pub(super) async fn by_keys<'a>(
+    connection: &mut PgConnection,
+    keys: impl Iterator<Item = (AccountId, &'a IdempotencyKey)> + Clone,
+) -> sqlx::Result<Earlier> {
+    if keys.clone().next().is_none() {
         return Ok(Earlier::new());
     }
     let found = sqlx::query(BY_KEY)
-        .bind(requests.clone().map(|request| request.account.get()).collect::<Vec<_>>())
-        .bind(requests.map(|request| request.key.as_str()).collect::<Vec<_>>())
+        .bind(keys.clone().map(|(account, _)| account.get()).collect::<Vec<_>>())
+        .bind(keys.map(|(_, key)| key.as_str()).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     let keyed = |row| rows::order(row).map(|order| ((order.account, order.key.clone()), order));

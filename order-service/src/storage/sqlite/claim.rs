@@ -1,4 +1,5 @@
-//! T0: claiming keys. The INSERT on the primary key is the check and the lock (A10).
+//! T0: claiming keys. The INSERT on the primary key is the check and the lock (A10). A key that placed an order is never
+//! free again, though its row be pruned: orders speak for their keys.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,7 +18,9 @@ const PRICE: &str = "SELECT price FROM products WHERE product_id = ?1";
 const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at
-    ) VALUES (?1, ?2, ?3, 'PROCESSING', 1, ?4, ?5, ?6, ?7, ?8)
+    )
+    SELECT ?1, ?2, ?3, 'PROCESSING', 1, ?4, ?5, ?6, ?7, ?8
+    WHERE NOT EXISTS (SELECT 1 FROM orders WHERE account_id = ?1 AND idempotency_key = ?2)
     ON CONFLICT DO NOTHING";
 
 pub(super) struct ClaimKeys<'a> {

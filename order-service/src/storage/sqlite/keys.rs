@@ -1,6 +1,8 @@
 //! D, T1 and T5: reading keys, taking them over, handing them back; and letting go of old ones.
 //!
 //! A row that was let go of and claimed anew starts again at fence 1, so every fence check names the order as well.
+//! For a key whose row is gone its order speaks. It is looked for after the row, so that one that is placed in between
+//! is seen.
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use database::{Sqlite, Transaction};
 use proto::id::{AccountId, IdempotencyKey};
 use sqlx::{Row, SqliteConnection};
 
-use super::rows;
+use super::{orders, rows};
 use crate::{
     order::key::{Claim, KeyRow},
     storage::{KEY_DAYS, Overdue},
@@ -51,8 +53,13 @@ impl Transaction<Sqlite> for ReadKeys<'_> {
         let mut keys = Vec::with_capacity(self.keys.len());
         for (account, key) in self.keys {
             let query = sqlx::query(READ).bind(account.get()).bind(key.as_str());
-            let row = query.fetch_optional(&mut *connection).await?;
-            keys.push(row.map(|row| rows::key_row(&row, now)).transpose()?);
+            keys.push(match query.fetch_optional(&mut *connection).await? {
+                Some(row) => Some(rows::key_row(&row, now)?),
+                None => {
+                    let placed = orders::by_key(connection, *account, key).await?;
+                    placed.as_ref().map(KeyRow::of_order)
+                }
+            });
         }
         Ok(keys)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::{Sqlite, Transaction};
-use proto::id::AccountId;
+use proto::id::{AccountId, IdempotencyKey};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
@@ -72,12 +72,21 @@ pub(super) async fn earlier<'a>(
 ) -> sqlx::Result<Earlier> {
     let mut earlier = Earlier::new();
     for request in requests {
-        let query = sqlx::query(BY_KEY).bind(request.account.get()).bind(request.key.as_str());
-        if let Some(row) = query.fetch_optional(&mut *connection).await? {
-            earlier.insert((request.account, request.key.clone()), rows::order(&row)?);
+        if let Some(order) = by_key(connection, request.account, &request.key).await? {
+            earlier.insert((request.account, request.key.clone()), order);
         }
     }
     Ok(earlier)
+}
+
+/// Finds the order that a key made.
+pub(super) async fn by_key(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    key: &IdempotencyKey,
+) -> sqlx::Result<Option<Order>> {
+    let query = sqlx::query(BY_KEY).bind(account.get()).bind(key.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(rows::order).transpose()
 }
 
 pub(super) struct ReadOrders<'a> {

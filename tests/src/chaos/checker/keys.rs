@@ -6,15 +6,6 @@ use super::{Breach, Case, Rule, breach, grouped, price};
 use crate::chaos::history::{Answer, Body, Call, Operation};
 use crate::chaos::state::Order;
 
-/// What an answer tells of whose a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ownership {
-    Told,
-    /// If it came before keys were forgotten.
-    ToldBefore,
-    NotTold,
-}
-
 type Orders<'a> = BTreeMap<(i64, &'a str), Vec<&'a Order>>;
 
 /// One key.
@@ -136,27 +127,15 @@ impl Key<'_> {
 
     /// Which body owns the key is known by whom an answer other than E305 was given.
     fn reused_runs_nothing(&self) -> Option<Breach> {
-        let before = self.case.forgotten_us.unwrap_or(u64::MAX);
-        let bodies = |wanted: fn(Option<&str>) -> Ownership| -> BTreeSet<Body> {
+        let reused = |o: &Operation| o.answer.reason() == Some("IDEMPOTENCY_KEY_REUSED");
+        let bodies = |wanted: bool| -> BTreeSet<Body> {
             let telling = self.operations.iter().filter(|o| match &o.answer {
-                Answer::Placed { .. } | Answer::Refused { .. } => match wanted(o.answer.reason()) {
-                    Ownership::Told => true,
-                    Ownership::ToldBefore => o.answered_us < before,
-                    Ownership::NotTold => false,
-                },
+                Answer::Placed { .. } | Answer::Refused { .. } => reused(o) == wanted,
                 Answer::Done | Answer::Unknown(_) => false,
             });
             telling.filter_map(|operation| body(operation)).collect()
         };
-        let refused = bodies(|reason| match reason {
-            Some("IDEMPOTENCY_KEY_REUSED") => Ownership::ToldBefore,
-            Some(_) | None => Ownership::NotTold,
-        });
-        let owners = bodies(|reason| match reason {
-            Some("IDEMPOTENCY_KEY_REUSED") => Ownership::NotTold,
-            Some("DUPLICATE_PAYMENT_REQUEST") => Ownership::ToldBefore,
-            Some(_) | None => Ownership::Told,
-        });
+        let (refused, owners) = (bodies(true), bodies(false));
         let ran = !refused.is_disjoint(&owners) || owners.len() > 1;
         let costs = refused.iter().filter_map(|body| price(self.case.opening, *body));
         let ran =
