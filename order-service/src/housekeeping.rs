@@ -4,23 +4,29 @@
 //! or fenced in the database.
 //!
 //! - *Completer*: keys whose lease is over are driven on from the stored request (A16); after the give-up time they are
-//!   decided as failed and a release is left in the outbox, so that no money stays held.
+//!   decided as failed and a release is left in the outbox, so that no money stays held. So many at once and no more:
+//!   while the account service is away, each holds its place until its call is given up, and keys that were handed back
+//!   wait behind the others. While there are more, the next round sets out as soon as the last one has landed: a backlog
+//!   goes as fast as it can be decided, not at the pace of the looks.
 //! - *Outbox*: rows that fell due go to the [`settler`](crate::settler).
 //! - *Keys*: partitions ahead, old ones away.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use failpoint::Point;
 use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    sync::{Semaphore, mpsc},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{order::Notice, placement::Placement, storage::Store};
 
-/// Overdue keys taken up in one round.
+/// Overdue keys driven on at once.
 const KEYS: usize = 256;
+
+/// The least time between two rounds, however many keys wait: where none can be taken over, nothing spins.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Due outbox rows leased in one round.
 const NOTICES: usize = 1024;
@@ -50,28 +56,48 @@ pub async fn keep<S: Store>(
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
+    let room = Arc::new(Semaphore::new(KEYS));
+    let mut more = false;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = partitions.tick() => keep_keys(&mut store).await,
             _ = due.tick() => lease_notices(&mut store, &notices).await,
-            _ = keys.tick() => complete(&mut store, &placement).await,
+            _ = keys.tick() => more = complete(&mut store, &placement, &room).await,
+            () = all_landed(&room), if more => more = complete(&mut store, &placement, &room).await,
         }
     }
 }
 
-/// Drives overdue keys on. A failed round is logged and tried again at the next tick.
-async fn complete<S: Store>(store: &mut S, placement: &Placement) {
-    match store.overdue(KEYS).await {
-        Ok(overdue) if overdue.is_empty() => {}
+/// Drives on as many overdue keys as there is room for. Answers whether it took up that many, and there may be more. A
+/// failed round is logged and tried again at the next tick.
+async fn complete<S: Store>(store: &mut S, placement: &Placement, room: &Arc<Semaphore>) -> bool {
+    let places: Vec<_> = std::iter::from_fn(|| Arc::clone(room).try_acquire_owned().ok()).collect();
+    let free = places.len();
+    if free == 0 {
+        return true;
+    }
+    match store.overdue(free).await {
+        Ok(overdue) if overdue.is_empty() => false,
         Ok(overdue) => {
             failpoint::reach(Point::OverdueRead);
             tracing::info!(keys = overdue.len(), "taking up keys that were left behind");
-            overdue.into_iter().for_each(|overdue| placement.resume(overdue));
+            let resume = |(overdue, place)| usize::from(placement.resume(overdue, place));
+            overdue.into_iter().zip(places).map(resume).sum::<usize>() == free
         }
-        Err(error) => failed("overdue keys were not read", &error),
+        Err(error) => {
+            failed("overdue keys were not read", &error);
+            false
+        }
     }
+}
+
+/// Waits until no key is being driven on.
+async fn all_landed(room: &Semaphore) {
+    // Nobody closes it.
+    drop(room.acquire_many(KEYS as u32).await);
+    sleep(BREATH).await;
 }
 
 /// Passes due rows on. What does not fit falls due again; while many wait here already, none are leased.

@@ -181,12 +181,21 @@ impl Placement {
         }
     }
 
-    /// Drives a key on whose worker is gone, without waiting for it. Does nothing when this process works on it already,
-    /// or has no room for one more flight: the key stays overdue.
-    pub fn resume(&self, overdue: Overdue) {
+    /// Drives a key on whose worker is gone, without waiting for it; `place` is dropped when it has landed. Answers false
+    /// and does nothing when this process works on it already, or has no room for one more flight: the key stays overdue.
+    pub fn resume(&self, overdue: Overdue, place: impl Send + 'static) -> bool {
         let request = Arc::clone(&overdue.row.claim.request);
-        let flies = self.seat(&request, |flight| flight.resume(overdue)).is_ok();
+        let mut flies = false;
+        let _full_is_false_too = self.seat(&request, |flight| {
+            flies = true;
+            async move {
+                let landing = flight.resume(overdue).await;
+                drop(place);
+                landing
+            }
+        });
         tracing::debug!(flies, "a key that was left behind");
+        flies
     }
 
     /// From now on nobody waits here for another process: a lease may last longer than this process has left. Such
