@@ -61,14 +61,20 @@ impl std::error::Error for UnknownName {}
 
 #[cfg(feature = "enabled")]
 mod armed {
-    use std::sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        sync::{
+            OnceLock,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::Duration,
     };
 
     use rustix::process::{Signal, getpid, kill_process};
 
     use super::{Plan, Point, Safeguard, Stop};
+
+    /// All threads have stopped after this.
+    const STOPPING: Duration = Duration::from_millis(100);
 
     static PLAN: OnceLock<Plan> = OnceLock::new();
     static TO_THE_END: AtomicU32 = AtomicU32::new(0);
@@ -89,6 +95,8 @@ mod armed {
         if is_due(plan.freeze, point, &TO_THE_FREEZE) {
             eprintln!("fail point: the process freezes at {point}");
             kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+            // It stops the threads one after the other, perhaps this one last: which takes no step until then.
+            std::thread::sleep(STOPPING);
         }
     }
 

@@ -54,10 +54,12 @@ async fn a_worker_that_slept_beyond_its_lease_writes_nothing_and_says_so_on_post
     a_worker_that_slept_beyond_its_lease_writes_nothing_and_says_so(Backend::Postgres).await;
 }
 
-/// The key is given up, its release leaves a tombstone, and only then does the Reserve go out.
+/// The key is given up, its release leaves a tombstone, and only then does the Reserve go out. It has time to: were it
+/// given up on a busy machine, or while a connection that died meanwhile is made anew, nobody would learn what it met.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reserve_that_comes_after_the_key_was_given_up_holds_nothing() {
-    let mut world = World::start(Backend::Postgres, 2, &["--give-up-after", "1500ms"]).await;
+    let flags = ["--account-timeout", "3s", "--lease", "3500ms", "--give-up-after", "4s"];
+    let mut world = World::start(Backend::Postgres, 2, &flags).await;
     arm(&mut world, Point::Claimed).await;
     // While nobody can be asked, the key is not decided: it grows old.
     world.cluster.account[0].freeze();
@@ -67,12 +69,7 @@ async fn a_reserve_that_comes_after_the_key_was_given_up_holds_nothing() {
     world.cluster.account[0].thaw();
     until("the release", async || world.unfinished().await == 0).await;
     world.cluster.order[0].thaw();
-    // Its connection may have died meanwhile: then it does not learn what came of its Reserve, and writes nothing either.
-    let gave_in = async || {
-        let unknown = world.cluster.order[0].counter("order_reserve_unknown_total", &[]).await;
-        unknown + fenced(&world).await >= 1.0
-    };
-    until("the zombie to be fenced or to know nothing", gave_in).await;
+    until("the zombie to be fenced", async || fenced(&world).await >= 1.0).await;
     world.check_books().await;
     let account = world.account().await;
     assert_eq!(
