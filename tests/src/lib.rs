@@ -3,14 +3,17 @@
 //! Everything started here ends with its owner, or with the harness if that is killed. Every
 //! wait has a bound, and an error shows the end of the log of whoever was waited for.
 
+pub mod ask;
 pub mod balancer;
 pub mod books;
 pub mod chaos;
 pub mod clients;
 pub mod cluster;
 pub mod cpu;
+pub mod disk;
 pub mod dns;
 pub mod document_b;
+pub mod duplicates;
 pub mod echo;
 pub mod grpcurl;
 pub mod load;

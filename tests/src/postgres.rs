@@ -100,6 +100,25 @@ impl Postgres {
         Ok(self.url(name))
     }
 
+    /// As [`Postgres::create_database`], with its tables in a directory of their own; what it commits is logged where the
+    /// server logs.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_database_in(
+        &self,
+        name: &str,
+        directory: &Path,
+    ) -> Result<String, HarnessError> {
+        if rustix::process::getuid().is_root() {
+            process::run("chown", Command::new("chown").arg("postgres").arg(directory))?;
+        }
+        let (server, space, path) = (self.url("postgres"), quoted(name), directory.display());
+        execute(&server, format!("CREATE TABLESPACE {space} LOCATION '{path}'")).await?;
+        execute(&server, format!("CREATE DATABASE {space} TABLESPACE {space}")).await?;
+        Ok(self.url(name))
+    }
+
     /// Ends the server as a power cut would: no connection is told, nothing is flushed.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! Reads both databases at rest, and does to them what time would.
 
+use std::collections::BTreeSet;
+
 use database::{DatabaseUrl, Postgres, Sqlite};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::state::{Account, Order, Reservation, State};
@@ -21,6 +23,8 @@ struct Queries {
     orders: &'static str,
     payments: &'static str,
     undecided: &'static str,
+    /// Of them, those that no transaction is deciding now.
+    left: &'static str,
     waiting: &'static str,
     stock: &'static str,
 }
@@ -29,6 +33,9 @@ const POSTGRES: Queries = Queries {
     orders: "SELECT account_id::text, idempotency_key, order_id::text, amount::text, status FROM orders",
     payments: "SELECT order_id::text, payment_id::text FROM payments",
     undecided: "SELECT account_id::text, idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    left: "
+        SELECT account_id::text, order_id::text FROM idempotency_keys
+        WHERE status = 'PROCESSING' FOR NO KEY UPDATE SKIP LOCKED",
     waiting: "SELECT account_id::text, order_id::text, action FROM outbox",
     stock: "SELECT product_id::text, stock::text FROM products",
 };
@@ -37,12 +44,15 @@ const SQLITE: Queries = Queries {
     orders: "SELECT CAST(account_id AS text), idempotency_key, hex(order_id), CAST(amount AS text), status FROM orders",
     payments: "SELECT hex(order_id), hex(payment_id) FROM payments",
     undecided: "SELECT CAST(account_id AS text), idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    left: "SELECT CAST(account_id AS text), hex(order_id) FROM idempotency_keys WHERE status = 'PROCESSING'",
     waiting: "SELECT CAST(account_id AS text), hex(order_id), action FROM outbox",
     stock: "SELECT CAST(product_id AS text), CAST(stock AS text) FROM products",
 };
 
 const RESERVATIONS: &str =
     "SELECT CAST(account_id AS text), reserve_id, state, CAST(amount AS text) FROM reservations";
+const HELD: &str =
+    "SELECT CAST(account_id AS text), reserve_id FROM reservations WHERE state = 'HELD'";
 const DEPOSITS: &str =
     "SELECT CAST(account_id AS text), deposit_id, CAST(amount AS text) FROM deposits";
 const ACCOUNTS: &str = "
@@ -68,6 +78,17 @@ impl Books {
         Ok(state)
     }
 
+    /// The orders by a key, of any account.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn orders_of_key(&self, key: &str) -> Result<Vec<Order>, ReadError> {
+        let mut state = State::default();
+        self.read_orders(&mut state).await?;
+        state.orders.retain(|order| order.key == key);
+        Ok(state.orders)
+    }
+
     /// How many keys are undecided and outbox rows wait.
     ///
     /// # Errors
@@ -76,6 +97,44 @@ impl Books {
         let queries = self.queries();
         let undecided = rows(&self.order, queries.undecided).await?.len();
         Ok(undecided + rows(&self.order, queries.waiting).await?.len())
+    }
+
+    /// The ids of orders whose keys are undecided and left alone at this moment, though their money is held.
+    ///
+    /// # Errors
+    /// When a database cannot be read.
+    pub async fn paid_and_undecided(&self) -> Result<BTreeSet<String>, ReadError> {
+        let mut undecided = BTreeSet::new();
+        for row in rows(&self.order, self.queries().left).await? {
+            let [_, order_id] = columns(row)?;
+            undecided.insert(id(&order_id)?);
+        }
+        let mut paid = BTreeSet::new();
+        for row in rows(&self.account, HELD).await? {
+            let [_, reserve_id] = columns(row)?;
+            paid.extend(undecided.take(&reserve_id));
+        }
+        Ok(paid)
+    }
+
+    /// Whether the account service must still be told of a release.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_releases(&self) -> Result<bool, ReadError> {
+        let waiting = rows(&self.order, self.queries().waiting).await?;
+        Ok(waiting.iter().any(|row| row.last().is_some_and(|action| action == "RELEASE")))
+    }
+
+    /// Keeps everybody from writing orders until the answer is dropped; on SQLite, where there is one writer at a time.
+    ///
+    /// # Errors
+    /// When another writer does not end.
+    pub async fn hold_orders(&self) -> sqlx::Result<Option<SqliteConnection>> {
+        let DatabaseUrl::Sqlite(path) = &self.order else { return Ok(None) };
+        let mut connection = Sqlite::options(path).connect().await?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        Ok(Some(connection))
     }
 
     /// Forgets decided keys, as retention does.

@@ -40,10 +40,12 @@ pub enum Fault {
     KillOrderPod(usize),
     /// SIGKILL of an account pod; restarted at the end.
     KillAccountPod(usize),
+    /// SIGKILL of a pod of each service; from its restart at the end its clock is hours off, this way or that.
+    SkewClock(usize),
     /// SIGSTOP of an order pod, for longer than its leases: a zombie when it wakes.
     FreezeOrderPod(usize),
-    /// SIGSTOP of an order pod while nobody can reach the account pods: its keys are given up before it wakes, some of
-    /// them with the money held.
+    /// SIGSTOP of an order pod that has money held for keys it is about to decide, while nobody can reach the account
+    /// pods: its keys are given up and their money is released before it wakes.
     OutliveGivingUp(usize),
     /// SIGSTOP of an account pod.
     FreezeAccountPod(usize),
@@ -106,7 +108,8 @@ fn kinds(backend: Backend, pod: usize) -> Vec<Fault> {
         Fault::ForgetKeys,
     ];
     if backend == Backend::Postgres {
-        kinds.extend([Fault::KillDatabase, Fault::CutCommits]);
+        // SQLite has no clock but its pods'.
+        kinds.extend([Fault::KillDatabase, Fault::CutCommits, Fault::SkewClock(1 - pod)]);
     }
     kinds
 }
@@ -116,9 +119,10 @@ const fn lasts_ms(fault: Fault) -> std::ops::Range<u64> {
         Fault::FreezeOrderPod(_) => 5_500..7_500,
         Fault::OutliveGivingUp(_) => 7_000..8_000,
         Fault::HoldRequests | Fault::Partition => 1_000..4_000,
-        Fault::KillOrderPod(_) | Fault::KillAccountPod(_) | Fault::FreezeAccountPod(_) => {
-            300..2_500
-        }
+        Fault::KillOrderPod(_)
+        | Fault::KillAccountPod(_)
+        | Fault::SkewClock(_)
+        | Fault::FreezeAccountPod(_) => 300..2_500,
         Fault::KillDatabase | Fault::KillRedis | Fault::FreezeRedis => 300..1_500,
         Fault::CutCommits | Fault::SlowNetwork | Fault::HoldAnswers => 500..2_500,
         Fault::FlushRedis | Fault::ForgetKeys => 1..2,
@@ -159,10 +163,10 @@ mod tests {
                 let events = schedule(seed, minute, backend);
                 events.iter().map(|event| discriminant(&event.fault)).collect::<HashSet<_>>()
             };
-            assert_eq!(kinds(Backend::Postgres).len(), 15, "seed {seed}");
+            assert_eq!(kinds(Backend::Postgres).len(), 16, "seed {seed}");
             let sqlite = kinds(Backend::Sqlite);
             assert_eq!(sqlite.len(), 13, "seed {seed}");
-            for fault in [Fault::KillDatabase, Fault::CutCommits] {
+            for fault in [Fault::KillDatabase, Fault::CutCommits, Fault::SkewClock(0)] {
                 assert!(!sqlite.contains(&discriminant(&fault)), "seed {seed}");
             }
         }

@@ -55,6 +55,21 @@ const COMMITS: u32 = 12;
 /// longest lease of a row together.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
 
+/// What was claimed has its money held after this, and only the books are waited for.
+const RESERVING: Duration = Duration::from_millis(100);
+
+/// A pod that is not frozen decides what it began within this.
+const DECIDING: Duration = Duration::from_millis(300);
+
+/// How often a pod is frozen, if need be, until it is so at the right moment; each takes a second at most.
+const FREEZES: usize = 15;
+
+/// How long the account service may take to hear of releases, once it can be reached.
+const RELEASING: Duration = Duration::from_secs(3);
+
+/// What clocks are off by, one after the other: longer than all leases and waits of a run.
+const SKEWS: [&str; 2] = ["+7h", "-7h"];
+
 /// A frozen pod is not waited for.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -80,6 +95,8 @@ pub(super) struct World {
     redis: Redis,
     postgres: Option<Postgres>,
     databases: Databases,
+    /// Which way the next clock goes wrong.
+    skewed: bool,
     /// What the checker reads.
     pub(super) books: Books,
     _directory: TempDir,
@@ -157,6 +174,7 @@ impl World {
             redis,
             postgres,
             databases,
+            skewed: false,
             books,
             _directory: directory,
         })
@@ -212,9 +230,17 @@ impl World {
         match fault {
             Fault::KillOrderPod(pod) => self.orders.order[pod].kill()?,
             Fault::KillAccountPod(pod) => self.accounts.account[pod].kill()?,
+            Fault::SkewClock(pod) => {
+                let skew = SKEWS[usize::from(self.skewed)];
+                self.skewed = !self.skewed;
+                for pod in [&mut self.orders.order[pod], &mut self.accounts.account[pod]] {
+                    pod.kill()?;
+                    pod.set_clock(Some(skew));
+                }
+            }
             Fault::FreezeOrderPod(pod) => self.orders.order[pod].freeze(),
             Fault::OutliveGivingUp(pod) => {
-                self.orders.order[pod].freeze();
+                self.freeze_with_money_held(pod).await;
                 self.weather(Weather { cut: true, ..Weather::default() });
             }
             Fault::FreezeAccountPod(pod) => self.accounts.account[pod].freeze(),
@@ -255,9 +281,21 @@ impl World {
                 self.accounts.account[pod].restart()?;
                 self.accounts.account[pod].wait_ready().await?;
             }
+            Fault::SkewClock(pod) => {
+                for pod in [&mut self.accounts.account[pod], &mut self.orders.order[pod]] {
+                    pod.restart()?;
+                    pod.wait_ready().await?;
+                }
+            }
             Fault::FreezeOrderPod(pod) => self.orders.order[pod].thaw(),
             Fault::OutliveGivingUp(pod) => {
                 self.weather(Weather::default());
+                let released = async {
+                    while self.books.has_releases().await.unwrap_or(true) {
+                        sleep(GLANCE).await;
+                    }
+                };
+                let _it_wakes_all_the_same = timeout(RELEASING, released).await;
                 self.orders.order[pod].thaw();
             }
             Fault::FreezeAccountPod(pod) => self.accounts.account[pod].thaw(),
@@ -315,6 +353,31 @@ impl World {
             Err(error) => wrong.push(error.to_string()),
         }
         Ok(wrong)
+    }
+
+    /// Freezes an order pod between holding an order's money and writing its decision, by making it wait there for the
+    /// books. Whether it did is read off the books: an order that nobody decides while everybody else can.
+    async fn freeze_with_money_held(&self, pod: usize) {
+        for _ in 0..FREEZES {
+            let held = self.books.hold_orders().await;
+            self.database_proxy.iter().for_each(|proxy| {
+                proxy.set(Weather { hold_requests: true, ..Weather::default() });
+            });
+            sleep(RESERVING).await;
+            self.orders.order[pod].freeze();
+            drop(held);
+            self.database_proxy.iter().for_each(|proxy| proxy.set(Weather::default()));
+            let before = self.books.paid_and_undecided().await.unwrap_or_default();
+            sleep(DECIDING).await;
+            let after = self.books.paid_and_undecided().await.unwrap_or_default();
+            if !before.is_disjoint(&after) {
+                return;
+            }
+            self.orders.order[pod].thaw();
+            sleep(DECIDING).await;
+        }
+        // Nobody orders anything.
+        self.orders.order[pod].freeze();
     }
 
     fn weather(&self, weather: Weather) {

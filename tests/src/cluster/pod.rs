@@ -1,5 +1,6 @@
 //! One process of a service, and what happens to pods: ready, terminated, killed, restarted.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -49,6 +50,7 @@ pub struct Pod {
     address: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
+    clock: Option<String>,
     process: Process,
 }
 
@@ -65,7 +67,8 @@ impl Pod {
         let (program, log) =
             (binaries.program(setup.service), directory.join(format!("{name}.log")));
         let process = Process::start(&name, User::Ours, &program, &arguments, &log)?;
-        Ok(Self { name, program, arguments, address, admin, log, process })
+        let clock = None;
+        Ok(Self { name, program, arguments, address, admin, log, clock, process })
     }
 
     /// `account-service-1` and so on.
@@ -204,9 +207,25 @@ impl Pod {
     /// # Errors
     /// As [`Pod::restart`].
     pub fn restart_with(&mut self, flags: &[String]) -> Result<(), HarnessError> {
-        let arguments = self.arguments.iter().chain(flags);
-        self.process = Process::start(&self.name, User::Ours, &self.program, arguments, &self.log)?;
+        let environment = self.clock.as_deref().map(faked_clock).transpose()?;
+        // `env` becomes the program: the process stays the same.
+        let mut command: Vec<OsString> = match environment {
+            None => Vec::new(),
+            Some(variables) => {
+                [OsString::from("/usr/bin/env")].into_iter().chain(variables).collect()
+            }
+        };
+        command.push(self.program.clone().into());
+        command.extend(self.arguments.iter().chain(flags).map(OsString::from));
+        let (program, arguments) = command.split_first().expect("there is the program at least");
+        let program = Path::new(program);
+        self.process = Process::start(&self.name, User::Ours, program, arguments, &self.log)?;
         Ok(())
+    }
+
+    /// From its next start on its clock is off by so much, in the words of libfaketime: `+36h`. Its timers keep time.
+    pub fn set_clock(&mut self, offset: Option<&str>) {
+        self.clock = offset.map(ToOwned::to_owned);
     }
 
     /// Whether it runs.
@@ -216,6 +235,21 @@ impl Pod {
     pub fn is_running(&mut self) -> Result<bool, HarnessError> {
         Ok(self.process.ended()?.is_none())
     }
+}
+
+/// What a program must be started with for its clock to be off.
+fn faked_clock(offset: &str) -> Result<[OsString; 3], HarnessError> {
+    let multiarch = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut libraries =
+        multiarch.map(|directory| directory.path().join("faketime/libfaketimeMT.so.1"));
+    let library = libraries.find(|library| library.exists()).ok_or(HarnessError::Missing {
+        program: "libfaketime",
+        hint: "apt-get install libfaketime",
+    })?;
+    let mut preload = OsString::from("LD_PRELOAD=");
+    preload.push(library);
+    let offset = format!("FAKETIME={offset}");
+    Ok([preload, offset.into(), "FAKETIME_DONT_FAKE_MONOTONIC=1".into()])
 }
 
 fn arguments(setup: PodSetup<'_>, address: SocketAddr, admin: SocketAddr) -> Vec<String> {

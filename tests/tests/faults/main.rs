@@ -3,7 +3,13 @@
 #[cfg(test)]
 mod away;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
+mod days;
+#[cfg(test)]
 mod duplicates;
+#[cfg(test)]
+mod full;
 #[cfg(test)]
 mod points;
 #[cfg(test)]

@@ -4,18 +4,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use database::DatabaseUrl;
+use proto::Reason;
 use proto::account::v1::account_service_client::AccountServiceClient;
 use proto::account::v1::{Account, GetAccountRequest, OpenAccountRequest};
 use proto::order::v1::catalog_service_client::CatalogServiceClient;
-use proto::order::v1::order_service_client::OrderServiceClient;
 use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest, PutProductRequest};
-use proto::{Failure, Reason};
+use tests::ask::PATIENCE;
 use tests::chaos::books::Books;
 use tests::cluster::{Binaries, Cluster, Databases, Plan, connect, sqlite_in};
+use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::Proxy;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+
+pub(crate) use tests::ask::{CALL, place};
 
 pub(crate) const ACCOUNT: i64 = 7;
 pub(crate) const OPENING: i64 = 1_000_000;
@@ -36,8 +39,6 @@ const FLAGS: [&str; 8] = [
     "100ms",
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
-pub(crate) const CALL: Duration = Duration::from_secs(3);
 const GLANCE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,44 +51,91 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     /// Between the order pods and PostgreSQL.
     pub(crate) proxy: Option<Proxy>,
-    books: Books,
-    _directory: tempfile::TempDir,
+    pub(crate) books: Books,
+    pub(crate) ground: Ground,
+}
+
+/// What the books stand on. It goes when the pods are gone.
+pub(crate) struct Ground {
+    pub(crate) databases: Databases,
     pub(crate) postgres: Option<Postgres>,
+    pub(crate) disk: Option<SmallDisk>,
+    _directory: tempfile::TempDir,
+}
+
+impl Ground {
+    /// Two empty databases.
+    pub(crate) async fn make(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => {
+                let directory = tempfile::TempDir::with_prefix("holdfast-faults-").unwrap();
+                Self::of(sqlite_in(directory.path()), None, directory)
+            }
+            Backend::Postgres => Self::make_with(&[]).await,
+        }
+    }
+
+    /// Two databases of a PostgreSQL with these settings.
+    pub(crate) async fn make_with(settings: &[&str]) -> Self {
+        let server = Postgres::start_with(settings).await.unwrap();
+        let account = server.create_database("account").await.unwrap();
+        let order = server.create_database("orders").await.unwrap();
+        let directory = tempfile::TempDir::with_prefix("holdfast-faults-").unwrap();
+        Self::of(Databases { account, order }, Some(server), directory)
+    }
+
+    /// Both files on a small disk, or the orders' database.
+    pub(crate) async fn make_small(backend: Backend) -> Self {
+        let disk = SmallDisk::mount(48).unwrap();
+        let mut ground = match backend {
+            Backend::Sqlite => {
+                let directory = tempfile::TempDir::with_prefix("holdfast-faults-").unwrap();
+                Self::of(sqlite_in(disk.path()), None, directory)
+            }
+            Backend::Postgres => Self::make(backend).await,
+        };
+        if let Some(server) = &ground.postgres {
+            ground.databases.order = server.create_database_in("small", disk.path()).await.unwrap();
+        }
+        ground.disk = Some(disk);
+        ground
+    }
+
+    fn of(databases: Databases, postgres: Option<Postgres>, directory: tempfile::TempDir) -> Self {
+        Self { databases, postgres, disk: None, _directory: directory }
+    }
 }
 
 impl World {
     pub(crate) async fn start(backend: Backend, order_pods: usize, flags: &[&str]) -> Self {
+        Self::start_on(Ground::make(backend).await, order_pods, flags).await
+    }
+
+    pub(crate) async fn start_on(ground: Ground, order_pods: usize, flags: &[&str]) -> Self {
         let binaries = Binaries::build_with_fail_points().unwrap();
-        let directory = tempfile::TempDir::with_prefix("holdfast-faults-").unwrap();
-        let (postgres, proxy, direct, through) = match backend {
-            Backend::Sqlite => {
-                let files = sqlite_in(directory.path());
-                (None, None, files.clone(), files)
-            }
-            Backend::Postgres => {
-                let server = Postgres::start().await.unwrap();
-                let account = server.create_database("account").await.unwrap();
-                let order = server.create_database("orders").await.unwrap();
+        let direct = ground.databases.clone();
+        let mut through = direct.clone();
+        let proxy = match &ground.postgres {
+            None => None,
+            Some(server) => {
                 let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
                 let proxy = Proxy::start(address).await.unwrap();
                 let (port, other) = (server.port(), proxy.address().port());
-                let proxied = order.replace(&format!(":{port}/"), &format!(":{other}/"));
-                let direct = Databases { account: account.clone(), order };
-                let through = Databases { account, order: proxied };
-                (Some(server), Some(proxy), direct, through)
+                through.order = direct.order.replace(&format!(":{port}/"), &format!(":{other}/"));
+                Some(proxy)
             }
         };
         let plan = Plan {
             account_pods: 1,
             order_pods,
             databases: Some(through),
-            order_flags: FLAGS.iter().chain(flags).map(ToString::to_string).collect(),
+            order_flags: flags_with(flags),
             ..Plan::default()
         };
         let cluster = Cluster::start(binaries, plan).await.unwrap();
         let read = |url: &str| url.parse::<DatabaseUrl>().unwrap();
         let books = Books { account: read(&direct.account), order: read(&direct.order) };
-        let world = Self { cluster, proxy, books, _directory: directory, postgres };
+        let world = Self { cluster, proxy, books, ground };
         world.open().await;
         world
     }
@@ -130,8 +178,8 @@ impl World {
 
     /// The ids of all orders by a key, as they stand in the database.
     pub(crate) async fn orders_of_key(&self, key: &str) -> Vec<String> {
-        let orders = self.books.read().await.unwrap().orders.into_iter();
-        orders.filter(|order| order.key == key).map(|order| order.order_id).collect()
+        let orders = self.books.orders_of_key(key).await.unwrap();
+        orders.into_iter().map(|order| order.order_id).collect()
     }
 
     pub(crate) async fn account(&self) -> Account {
@@ -155,15 +203,10 @@ impl World {
     }
 }
 
-/// One call.
-pub(crate) async fn place(
-    channel: Channel,
-    request: PlaceOrderRequest,
-) -> Result<PlaceOrderReply, Status> {
-    let mut request = Request::new(request);
-    request.set_timeout(CALL);
-    let reply = OrderServiceClient::new(channel).place_order(request).await;
-    reply.map(tonic::Response::into_inner)
+/// The usual ones, but for those that are given.
+fn flags_with(given: &[&str]) -> Vec<String> {
+    let usual = FLAGS.chunks_exact(2).filter(|pair| !given.contains(&pair[0])).flatten();
+    usual.chain(given).map(ToString::to_string).collect()
 }
 
 /// Calls until there is an answer for good: an order, or the reason why there will be none.
@@ -171,20 +214,9 @@ pub(crate) async fn persist(
     channel: Channel,
     request: &PlaceOrderRequest,
 ) -> Result<PlaceOrderReply, Reason> {
-    let began = Instant::now();
-    loop {
-        let status = match place(channel.clone(), request.clone()).await {
-            Ok(reply) => return Ok(reply),
-            Err(status) => status,
-        };
-        let reason = Failure::of(&status).map(|failure| failure.reason());
-        let for_good = [Reason::PaymentFailed, Reason::OutOfStock, Reason::IdempotencyKeyReused];
-        if let Some(reason) = reason.filter(|reason| for_good.contains(reason)) {
-            return Err(reason);
-        }
-        assert!(began.elapsed() < PATIENCE, "{request:?}: {status:?}");
-        tokio::time::sleep(GLANCE).await;
-    }
+    tests::ask::persist(channel, request)
+        .await
+        .unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
 /// Polls a state, with a bound.
