@@ -13,7 +13,7 @@ pub enum Safeguard {
     Tombstone,
     /// A declined Reserve is stored.
     DeclineMemory,
-    /// One order a key in the table of orders, whatever became of the key's row.
+    /// One order a key in the table of orders, which speaks for the key whatever became of its row.
     OrderUnique,
     /// Every worker of a key reserves under the same id.
     SingleReserveId,

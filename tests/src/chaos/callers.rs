@@ -34,6 +34,9 @@ const THINKING: Duration = Duration::from_millis(15);
 /// Keys, orders and reservations that others may meet again.
 const RECENT: usize = 64;
 
+/// One key of so many is met again long after the others: when its row has been let go of.
+const AGED: usize = 16;
+
 /// What clients share.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -45,6 +48,9 @@ pub(super) struct Desk {
 struct Memory {
     history: Vec<Operation>,
     placed: VecDeque<Call>,
+    placed_total: usize,
+    /// Some of those placed, over a longer time.
+    aged: VecDeque<Call>,
     orders: VecDeque<(i64, String)>,
     reserved: VecDeque<Call>,
 }
@@ -93,7 +99,13 @@ impl Default for Desk {
 impl Memory {
     fn know(&mut self, call: &Call) {
         match call {
-            Call::Place { .. } => remember(&mut self.placed, call.clone()),
+            Call::Place { .. } => {
+                if self.placed_total.is_multiple_of(AGED) {
+                    remember(&mut self.aged, call.clone());
+                }
+                self.placed_total += 1;
+                remember(&mut self.placed, call.clone());
+            }
             Call::Reserve { .. } | Call::Release { .. } => {
                 remember(&mut self.reserved, call.clone());
             }
@@ -190,7 +202,8 @@ impl Client {
 
     /// A key that somebody uses or used, with the same request or another.
     fn again(&mut self, memory: &Memory, differently: bool) -> Call {
-        match pick(&mut self.random, &memory.placed) {
+        let aged = self.random.random_bool(0.25);
+        match pick(&mut self.random, if aged { &memory.aged } else { &memory.placed }) {
             Some(Call::Place { account, key, body, .. }) => {
                 let body = if differently { Body::Amount(777) } else { body };
                 let reject = self.random.random_bool(0.3);
