@@ -22,6 +22,7 @@ use tests::echo::Caller;
 use tonic::transport;
 
 use crate::measure::{Measured, measure};
+use crate::memory::Idle;
 use crate::servers::Servers;
 
 /// Measures the channel beside tonic's.
@@ -36,6 +37,9 @@ struct Args {
     /// Weigh idle connections and nothing else, in turns of this length.
     #[arg(long, value_name = "TURN", value_parser = humantime::parse_duration)]
     idle: Option<Duration>,
+    /// Our channel's pings on idle connections; with short ones a buffer's whole life fits in a turn.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    ping_every: Duration,
     /// Be the servers (started by the benchmark itself).
     #[arg(long, hide = true)]
     serve: bool,
@@ -45,8 +49,8 @@ struct Args {
 }
 
 impl Args {
-    fn idle_turn(&self) -> Duration {
-        self.idle.unwrap_or(memory::IDLE_TURN)
+    fn idle(&self) -> Idle {
+        Idle { turn: self.idle.unwrap_or(memory::IDLE_TURN), ping_every: self.ping_every }
     }
 }
 
@@ -78,7 +82,7 @@ fn main() -> ExitCode {
         .expect("a runtime needs only threads");
     let result = runtime.block_on(async {
         match &args.weigh[..] {
-            [client, port] => memory::weigh(client, port.parse()?, args.idle_turn()).await,
+            [client, port] => memory::weigh(client, port.parse()?, args.idle()).await,
             _ if args.serve => servers::serve().await,
             _ => bench(&args).await,
         }
@@ -97,7 +101,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 async fn bench(args: &Args) -> Result<(), Error> {
     let servers = Servers::start().await?;
     if args.idle.is_some() {
-        return memory::report(&servers, args.idle_turn());
+        return memory::report(&servers, args.idle());
     }
     for endpoints in [1, 3] {
         for in_flight in [1, 64, 1000] {
@@ -114,7 +118,7 @@ async fn bench(args: &Args) -> Result<(), Error> {
         }
     }
     println!("{}", added::report(&servers, args.time * 5).await?);
-    memory::report(&servers, args.idle_turn())
+    memory::report(&servers, args.idle())
 }
 
 async fn run(

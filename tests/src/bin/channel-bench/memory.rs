@@ -20,14 +20,25 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// a single one cannot tell what grows from what is needed once.
 pub(crate) const IDLE_TURN: Duration = Duration::from_secs(12);
 const IDLE_TURNS: usize = 3;
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How connections are idle.
+#[derive(Clone, Copy)]
+pub(crate) struct Idle {
+    pub(crate) turn: Duration,
+    pub(crate) ping_every: Duration,
+}
 
 /// Weighs our channel and tonic's plain one; each prints its line.
-pub(crate) fn report(servers: &Servers, turn: Duration) -> Result<(), Error> {
-    let turn = humantime::format_duration(turn).to_string();
+pub(crate) fn report(servers: &Servers, idle: Idle) -> Result<(), Error> {
+    let [turn, ping_every] =
+        [idle.turn, idle.ping_every].map(|time| humantime::format_duration(time).to_string());
     let port = servers.addresses[0].port().to_string();
     for client in [Client::Holdfast, Client::TonicPlain] {
         let mut weighing = Command::new(std::env::current_exe()?);
-        let status = weighing.args(["--idle", &turn, "--weigh", client.name(), &port]).status()?;
+        let status = weighing
+            .args(["--idle", &turn, "--ping-every", &ping_every, "--weigh", client.name(), &port])
+            .status()?;
         if !status.success() {
             return Err(format!("weighing {} failed", client.name()).into());
         }
@@ -36,22 +47,25 @@ pub(crate) fn report(servers: &Servers, turn: Duration) -> Result<(), Error> {
 }
 
 /// Opens connections, waits, and prints what they took.
-pub(crate) async fn weigh(client: &str, port: u16, turn: Duration) -> Result<(), Error> {
+pub(crate) async fn weigh(client: &str, port: u16, idle: Idle) -> Result<(), Error> {
     // Every address of 127.0.0.0/8 reaches the same listener, and each is an endpoint of its own.
     let address = |last| format!("127.0.1.{last}:{port}");
     let addresses: Vec<String> = (1..=CONNECTIONS).map(address).collect();
     let before = resident_bytes()?;
     if client == Client::Holdfast.name() {
-        let channel = Channel::builder(format!("static:///{}", addresses.join(","))).build()?;
+        let channel = Channel::builder(format!("static:///{}", addresses.join(",")))
+            .keepalive(idle.ping_every, PING_TIMEOUT)
+            .keepalive_below_floor(true)
+            .build()?;
         channel.until(|stats| stats.ready() == CONNECTIONS).await;
-        report_growth(client, before, turn).await
+        report_growth(client, before, idle.turn).await
     } else {
         let mut channels = Vec::new();
         for address in &addresses {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
             channels.push(endpoint.connect().await?);
         }
-        report_growth(client, before, turn).await
+        report_growth(client, before, idle.turn).await
     }
 }
 
