@@ -38,7 +38,9 @@ async fn run(args: &Args) -> Result<bool, HarnessError> {
         for case in Case::all(&args.crowds) {
             let outcome = matrix.run(case).await?;
             let (told, took) = (outcome.told, outcome.took.as_millis());
-            println!("Redis {guard:<8} {case}: {told} told of one order in {took} ms");
+            let cut_off = outcome.cut_off.map(|callers| format!(" with {callers} unanswered"));
+            let cut_off = cut_off.unwrap_or_default();
+            println!("Redis {guard:<8} {case}{cut_off}: {told} told of one order in {took} ms");
             outcome.wrong.iter().for_each(|why| println!("    WRONG: {why}"));
             (cases, callers) = (cases + 1, callers + case.callers);
             wrong += outcome.wrong.len();

@@ -42,8 +42,8 @@ const FLAGS: [&str; 8] = [
     "100ms",
 ];
 
-/// When a pod is killed: some callers have their answer by then, most do not.
-const MIDWAY: Duration = Duration::from_millis(30);
+/// When a pod is killed: an order takes longer, so most callers have no answer by then.
+const MIDWAY: Duration = Duration::from_millis(15);
 
 /// A pod takes 100 streams a connection; the largest crowd is in flight at once.
 const CONNECTIONS: usize = 10;
@@ -69,6 +69,8 @@ pub struct Outcome {
     pub case: Case,
     /// From the first call to the last answer.
     pub took: Duration,
+    /// Callers that had no answer yet when the pod was killed.
+    pub cut_off: Option<usize>,
     /// Callers that were told of the order; the others, that the key is another's.
     pub told: usize,
     /// What should not be so.
@@ -119,9 +121,11 @@ impl Matrix {
                 tokio::spawn(async move { persist(channel, &request).await })
             })
             .collect();
+        let mut cut_off = None;
         if case.killed {
             sleep(MIDWAY).await;
             self.cluster.order[0].kill()?;
+            cut_off = Some(asks.iter().filter(|ask| !ask.is_finished()).count());
             self.cluster.order[0].restart()?;
         }
         let mut answers = Vec::new();
@@ -132,7 +136,7 @@ impl Matrix {
         self.cluster.order[0].wait_ready().await?;
         let told = answers.iter().filter(|answer| answer.is_ok()).count();
         let wrong = self.judge(case, &answers).await?;
-        Ok(Outcome { case, took, told, wrong })
+        Ok(Outcome { case, took, cut_off, told, wrong })
     }
 
     /// After the last case: the money went where the orders say, and both books agree.
