@@ -23,8 +23,8 @@ struct Queries {
     orders: &'static str,
     payments: &'static str,
     undecided: &'static str,
-    /// Of them, those that no transaction is deciding now.
-    left: &'static str,
+    /// Of them, those that somebody has a lease on, and no transaction is deciding now.
+    leased: &'static str,
     waiting: &'static str,
     stock: &'static str,
 }
@@ -33,9 +33,9 @@ const POSTGRES: Queries = Queries {
     orders: "SELECT account_id::text, idempotency_key, order_id::text, amount::text, status FROM orders",
     payments: "SELECT order_id::text, payment_id::text FROM payments",
     undecided: "SELECT account_id::text, idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
-    left: "
+    leased: "
         SELECT account_id::text, order_id::text FROM idempotency_keys
-        WHERE status = 'PROCESSING' FOR NO KEY UPDATE SKIP LOCKED",
+        WHERE status = 'PROCESSING' AND lease_until > now() FOR NO KEY UPDATE SKIP LOCKED",
     waiting: "SELECT account_id::text, order_id::text, action FROM outbox",
     stock: "SELECT product_id::text, stock::text FROM products",
 };
@@ -44,7 +44,9 @@ const SQLITE: Queries = Queries {
     orders: "SELECT CAST(account_id AS text), idempotency_key, hex(order_id), CAST(amount AS text), status FROM orders",
     payments: "SELECT hex(order_id), hex(payment_id) FROM payments",
     undecided: "SELECT CAST(account_id AS text), idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
-    left: "SELECT CAST(account_id AS text), hex(order_id) FROM idempotency_keys WHERE status = 'PROCESSING'",
+    leased: "
+        SELECT CAST(account_id AS text), hex(order_id) FROM idempotency_keys
+        WHERE status = 'PROCESSING' AND lease_until > unixepoch('subsec') * 1000000",
     waiting: "SELECT CAST(account_id AS text), hex(order_id), action FROM outbox",
     stock: "SELECT CAST(product_id AS text), CAST(stock AS text) FROM products",
 };
@@ -99,13 +101,13 @@ impl Books {
         Ok(undecided + rows(&self.order, queries.waiting).await?.len())
     }
 
-    /// The ids of orders whose keys are undecided and left alone at this moment, though their money is held.
+    /// The ids of orders whose money is held and whose keys somebody has a lease on, but does not decide at this moment.
     ///
     /// # Errors
     /// When a database cannot be read.
     pub async fn paid_and_undecided(&self) -> Result<BTreeSet<String>, ReadError> {
         let mut undecided = BTreeSet::new();
-        for row in rows(&self.order, self.queries().left).await? {
+        for row in rows(&self.order, self.queries().leased).await? {
             let [_, order_id] = columns(row)?;
             undecided.insert(id(&order_id)?);
         }
