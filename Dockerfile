@@ -10,14 +10,14 @@
 FROM rust:1.95.0-bookworm AS sources
 WORKDIR /src
 # Function names stay for backtraces, lines do not: they are nine tenths of the file.
-ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
+ENV CARGO_PROFILE_DIST_STRIP=debuginfo CARGO_PROFILE_RELEASE_STRIP=debuginfo
 COPY . .
 
 FROM sources AS services
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --package account-service --package order-service \
-    && install -D --target-directory=/programs target/release/account-service target/release/order-service
+    cargo build --profile dist --locked --package account-service --package order-service \
+    && install -D --target-directory=/programs target/dist/account-service target/dist/order-service
 
 FROM sources AS tools
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \

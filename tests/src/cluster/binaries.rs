@@ -98,8 +98,9 @@ impl Binaries {
         for variable in SET_BY_CARGO {
             cargo.env_remove(variable);
         }
-        if directory.ends_with("release") {
-            cargo.arg("--release");
+        // Named as its profile, but for dev's.
+        if let Some(profile) = directory.file_name().filter(|name| *name != "debug") {
+            cargo.arg("--profile").arg(profile);
         }
         process::run("cargo build of both services", &mut cargo)?;
         Ok(Self { directory, kind })
