@@ -71,7 +71,9 @@ impl SmallDisk {
     /// # Errors
     /// When the file cannot be removed.
     pub fn make_room(&self) -> Result<(), HarnessError> {
-        fs::remove_file(self.filler()).map_err(HarnessError::io("make room on the small disk"))
+        // Emptied, not only removed: a process that is just being started may still have it open.
+        let emptied = File::create(self.filler()).and_then(|_| fs::remove_file(self.filler()));
+        emptied.map_err(HarnessError::io("make room on the small disk"))
     }
 
     fn filler(&self) -> PathBuf {
