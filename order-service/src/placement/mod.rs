@@ -155,19 +155,23 @@ impl Placement {
             let mut seat = self.board(&request)?;
             let first = seat.is_pilot();
             if !first && on_duplicate == OnDuplicate::Reject {
-                // Until it is known whose the key is, the answer may still be E302.
-                let known = timeout_at(answer_by, seat.is_working()).await;
-                if known.unwrap_or(true) {
-                    return Err(duplicate("E301", PlaceError::InProgress));
+                // Until it is known whose the key is, the answer may still be E302 or E305.
+                match timeout_at(answer_by, seat.is_working()).await {
+                    Ok(true) => return Err(duplicate("E301", PlaceError::InProgress)),
+                    Ok(false) => {}
+                    Err(_) => return Err(PlaceError::OutcomeUnknown),
                 }
             }
             let waited = timeout_at(answer_by, seat.landed()).await;
             match (waited.as_deref(), first) {
                 (Ok(Landing::Running), _) if on_duplicate == OnDuplicate::Replay => {}
                 (Ok(landing), _) => return answer(landing, first, on_duplicate),
-                // The pilot's own deadline is the caller's affair; a duplicate is told whom it waited for.
-                (Err(_), true) => return Err(PlaceError::OutcomeUnknown),
-                (Err(_), false) => return Err(duplicate("E301", PlaceError::InProgress)),
+                // The pilot's own deadline is the caller's affair; a duplicate is told whom it waited for, if that is
+                // known.
+                (Err(_), false) if seat.works() => {
+                    return Err(duplicate("E301", PlaceError::InProgress));
+                }
+                (Err(_), _) => return Err(PlaceError::OutcomeUnknown),
             }
             tokio::select! {
                 biased;

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use database::{DatabaseUrl, Sqlite};
 use futures_util::future::join_all;
 use order_service::storage::Store;
 use proto::{Failure, Reason, order::v1::OnDuplicate};
+use sqlx::ConnectOptions;
 
 use crate::{
     accounts::{Asked, Mood},
@@ -82,6 +84,27 @@ async fn a_duplicate_whose_deadline_comes_first_is_told_whom_it_waited_for() {
         assert!(asked.elapsed() < timeout, "{:?}", asked.elapsed());
     }
     world.accounts.set(Mood::Accept);
+}
+
+#[tokio::test]
+async fn while_nobody_knows_whose_a_key_is_nobody_is_told_that_it_is_in_progress() {
+    let world = World::start(Mood::Accept, 1, &[]).await;
+    let DatabaseUrl::Sqlite(path) = &world.place.url else {
+        unreachable!("the world is on SQLite")
+    };
+    let mut writer = Sqlite::options(path).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    // The claim waits for the writer for longer than its callers do.
+    let timeout = Duration::from_secs(2);
+    let modes = [OnDuplicate::Replay, OnDuplicate::Replay, OnDuplicate::Reject];
+    let calls = modes.map(|mode| world.pods[0].place_within(order("k", "10", mode), timeout));
+    for answer in join_all(calls).await {
+        assert_eq!(reason(answer), Reason::OutcomeUnknown);
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut writer).await.unwrap();
+    let placed = world.pods[0].place(order("k", "10", OnDuplicate::Replay)).await.unwrap();
+    assert!(placed.order.is_some());
+    assert!(world.accounts.reserve_ids().len() <= 1);
 }
 
 #[tokio::test]
