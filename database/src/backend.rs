@@ -25,13 +25,15 @@ const POSTGRES_SETTINGS: [(&str, &str); 5] = [
 ///
 /// Without this the planner goes by statistics, and a young table has none: it takes the table for a few pages, plans
 /// to read all of it for each batch, and a long-lived connection keeps that plan while the table grows.
-const POSTGRES_BY_KEY: [(&str, &str); 5] = [
+const POSTGRES_BY_KEY: [(&str, &str); 6] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     // Else a nested loop may read a small table once and keep it, instead of looking rows up.
     ("enable_material", "off"),
+    // A plan that a switched-off method makes dear would be compiled for each batch.
+    ("jit", "off"),
 ];
 
 /// How long a SQLite writer waits for another process's write.
