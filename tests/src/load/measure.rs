@@ -12,7 +12,7 @@ pub struct Plan {
     pub pace: Pace,
     /// The number of the first request.
     pub first: u64,
-    /// How long requests are sent before they count.
+    /// How long requests are sent before they count; zero: every request counts.
     pub warm_up: Duration,
 }
 
@@ -34,10 +34,12 @@ pub async fn measure<W: Work>(
     cpu: impl Fn() -> CpuUse,
     counting: impl AsyncFnOnce(&Record),
 ) -> Measured {
-    let (work, Plan { pace, first, warm_up }) = (Arc::new(work), plan);
-    let warming = Run::start(Arc::clone(&work), pace, first, Arc::default());
-    tokio::time::sleep(warm_up).await;
-    let first = warming.finish().await;
+    let (work, Plan { pace, mut first, warm_up }) = (Arc::new(work), plan);
+    if !warm_up.is_zero() {
+        let warming = Run::start(Arc::clone(&work), pace, first, Arc::default());
+        tokio::time::sleep(warm_up).await;
+        first = warming.finish().await;
+    }
 
     let record = Arc::new(Record::default());
     let (began, cpu_before) = (Instant::now(), cpu());
@@ -70,6 +72,16 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             Answer::at_once(Verdict::Done)
         }
+    }
+
+    #[tokio::test]
+    async fn without_a_warm_up_every_request_counts() {
+        let sent = Arc::new(AtomicU64::new(0));
+        let plan = Plan { pace: Pace::Closed { in_flight: 4 }, first: 0, warm_up: Duration::ZERO };
+        let work = Counting(Arc::clone(&sent));
+        let counting = async |_: &Record| tokio::time::sleep(Duration::from_millis(50)).await;
+        let measured = measure(work, plan, CpuUse::default, counting).await;
+        assert_eq!(measured.figures.tally.requests(), sent.load(Ordering::Relaxed));
     }
 
     #[tokio::test]
