@@ -25,6 +25,19 @@ pub struct Databases {
     pub order: String,
 }
 
+/// Flags for order-service: leases short enough to be outlived or taken over within a test, the account service's timeout
+/// shorter still.
+pub const SHORT_LEASES: [&str; 8] = [
+    "--lease",
+    "1s",
+    "--account-timeout",
+    "400ms",
+    "--settle-lease",
+    "300ms",
+    "--complete-interval",
+    "100ms",
+];
+
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Plan {

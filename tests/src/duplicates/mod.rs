@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::HarnessError;
 use crate::ask::persist;
 use crate::chaos::books::Books;
-use crate::cluster::{Binaries, Cluster, Plan, connect};
+use crate::cluster::{Binaries, Cluster, Plan, SHORT_LEASES, connect};
 use crate::redis::Redis;
 
 pub use case::{Case, Guard};
@@ -29,18 +29,6 @@ const OPENING: i64 = 1_000_000;
 
 /// What the order costs, and what the request that differs would pay.
 const PRICES: [i64; 2] = [10, 11];
-
-/// Leases short enough for a killed pod's key to be taken over at once.
-const FLAGS: [&str; 8] = [
-    "--lease",
-    "1s",
-    "--account-timeout",
-    "400ms",
-    "--settle-lease",
-    "300ms",
-    "--complete-interval",
-    "100ms",
-];
 
 /// When a pod is killed: an order takes longer, so most callers have no answer by then.
 const MIDWAY: Duration = Duration::from_millis(15);
@@ -86,7 +74,7 @@ impl Matrix {
     /// When something does not start.
     pub async fn start(guard: Guard) -> Result<Self, HarnessError> {
         let mut redis = Redis::start().await?;
-        let mut order_flags: Vec<String> = FLAGS.map(String::from).into();
+        let mut order_flags: Vec<String> = SHORT_LEASES.map(String::from).into();
         if guard != Guard::Absent {
             order_flags.extend(["--redis-url".to_owned(), redis.url()]);
         }

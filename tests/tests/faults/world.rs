@@ -11,7 +11,7 @@ use proto::order::v1::catalog_service_client::CatalogServiceClient;
 use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest, PutProductRequest};
 use tests::ask::PATIENCE;
 use tests::chaos::books::Books;
-use tests::cluster::{Binaries, Cluster, Databases, Plan, connect, sqlite_in};
+use tests::cluster::{Binaries, Cluster, Databases, Plan, SHORT_LEASES, connect, sqlite_in};
 use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::Proxy;
@@ -26,18 +26,6 @@ pub(crate) const PRICE: i64 = 10;
 
 /// A product of which there are few.
 pub(crate) const SCARCE: i64 = 3;
-
-/// Leases short enough to be outlived, the account service's timeout shorter still.
-const FLAGS: [&str; 8] = [
-    "--lease",
-    "1s",
-    "--account-timeout",
-    "400ms",
-    "--settle-lease",
-    "300ms",
-    "--complete-interval",
-    "100ms",
-];
 
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -205,7 +193,7 @@ impl World {
 
 /// The usual ones, but for those that are given.
 fn flags_with(given: &[&str]) -> Vec<String> {
-    let usual = FLAGS.chunks_exact(2).filter(|pair| !given.contains(&pair[0])).flatten();
+    let usual = SHORT_LEASES.chunks_exact(2).filter(|pair| !given.contains(&pair[0])).flatten();
     usual.chain(given).map(ToString::to_string).collect()
 }
 

@@ -70,18 +70,18 @@ impl Pair {
 
     /// As many orders as there can be with so many in flight.
     pub(crate) async fn orders(&mut self) -> Figures {
-        let work = self.buying(self.few.clone(), ACCOUNTS, Products::None);
+        let work = self.buying(self.few.clone(), Products::None);
         self.closed(work).await
     }
 
     /// The same over a thousand connections.
     pub(crate) async fn orders_of_many(&mut self) -> Figures {
-        let work = self.buying(self.many.clone(), ACCOUNTS, Products::None);
+        let work = self.buying(self.many.clone(), Products::None);
         self.closed(work).await
     }
 
     /// Reserve alone, from so many accounts.
-    pub(crate) async fn reserves(&mut self, accounts: u32) -> Figures {
+    async fn reserves(&mut self, accounts: u32) -> Figures {
         let mix = self.mix(accounts, Products::None);
         let connections = self.accounts.clone();
         self.closed(Reserves { connections, mix, deadline: DEADLINE }).await
@@ -100,7 +100,7 @@ impl Pair {
     /// Everybody wants the one product of which there is too little.
     pub(crate) async fn flash_sale(&mut self) -> Result<Figures, Box<dyn Error>> {
         put_products(&self.few.of_request(0), 1, PIECES.into()).await?;
-        let work = self.buying(self.few.clone(), ACCOUNTS, Products::Lines { lines: 1, count: 1 });
+        let work = self.buying(self.few.clone(), Products::Lines { lines: 1, count: 1 });
         let pace = Pace::Closed { in_flight: self.in_flight };
         let plan = Plan { pace, first: 0, warm_up: Duration::ZERO };
         let sold = async |record: &Record| {
@@ -113,19 +113,19 @@ impl Pair {
 
     /// One order after the other.
     pub(crate) async fn one_by_one(&mut self) -> Figures {
-        let work = self.buying(self.few.clone(), ACCOUNTS, Products::None);
+        let work = self.buying(self.few.clone(), Products::None);
         self.measured(work, Pace::Closed { in_flight: 1 }, WARM_UP, self.time / 3).await
     }
 
     /// Document A's load: an open loop from a thousand clients.
     pub(crate) async fn seed(&mut self, time: Duration) -> Figures {
-        let work = self.buying(self.many.clone(), ACCOUNTS, Products::None);
+        let work = self.buying(self.many.clone(), Products::None);
         self.measured(work, Pace::Open { per_second: SEED_RATE }, WARM_UP, time).await
     }
 
     /// Duplicates that are refused.
     pub(crate) async fn refusals(&mut self) -> Figures {
-        let mut work = self.buying(self.few.clone(), ACCOUNTS, Products::None);
+        let mut work = self.buying(self.few.clone(), Products::None);
         work.mix.on_duplicate = OnDuplicate::Reject;
         #[expect(clippy::cast_precision_loss, reason = "a thousand")]
         let pace = Pace::Open { per_second: REPEATED as f64 };
@@ -159,8 +159,8 @@ impl Pair {
         figures
     }
 
-    fn buying(&mut self, connections: Connections, accounts: u32, products: Products) -> Orders {
-        Orders { connections, mix: self.mix(accounts, products), deadline: DEADLINE }
+    fn buying(&mut self, connections: Connections, products: Products) -> Orders {
+        Orders { connections, mix: self.mix(ACCOUNTS, products), deadline: DEADLINE }
     }
 
     fn mix(&mut self, count: u32, products: Products) -> Mix {
