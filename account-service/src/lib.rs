@@ -65,8 +65,9 @@ pub enum RunError {
 }
 
 /// The whole program: reads the flags and the environment, runs, and says on standard error why it could not.
-pub async fn main() -> ExitCode {
-    server::program("account-service", Args::parse().validate(), run).await
+pub fn main() -> ExitCode {
+    let threads = |config: &Config| config.serve.worker_threads;
+    server::program("account-service", Args::parse().validate(), threads, run)
 }
 
 /// Does what was asked for, on the database that was asked for, and says how the process should exit.

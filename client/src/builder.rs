@@ -210,14 +210,8 @@ impl Builder {
     /// within a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let target = Target::parse(&self.target)?;
-        let config = self.service_config.as_deref().map(ServiceConfig::parse).transpose()?;
-        let config = config.unwrap_or_default();
-        let resolver = match &self.resolver {
-            Some(resolver) => Arc::clone(resolver),
-            None => target.resolver()?,
-        };
-        let setup = Arc::new(self.setup(&target, config.health_service)?);
+        let (config, resolver, setup) = self.parts()?;
+        let setup = Arc::new(setup);
         let meters = Meters::new(&self.target, config.methods.named());
         let telemetry = Arc::new(Telemetry::new(meters));
         let discovery = Discovery::new(resolver, self.refresh, Arc::clone(&setup.entropy));
@@ -240,6 +234,24 @@ impl Builder {
             wait_for_ready: self.wait_for_ready,
         };
         Ok(Channel { shared: Arc::new(shared) })
+    }
+
+    /// Says what [`build`](Self::build) would refuse. Starts nothing and needs no runtime: for whoever judges a
+    /// configuration.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.parts().map(drop)
+    }
+
+    fn parts(&self) -> Result<(ServiceConfig, Arc<dyn Resolve>, Setup), BuildError> {
+        let target = Target::parse(&self.target)?;
+        let config = self.service_config.as_deref().map(ServiceConfig::parse).transpose()?;
+        let config = config.unwrap_or_default();
+        let resolver = match &self.resolver {
+            Some(resolver) => Arc::clone(resolver),
+            None => target.resolver()?,
+        };
+        let setup = self.setup(&target, config.health_service.clone())?;
+        Ok((config, resolver, setup))
     }
 
     fn setup(&self, target: &Target, health: Option<String>) -> Result<Setup, BuildError> {

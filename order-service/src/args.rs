@@ -92,7 +92,7 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Connections in all; at least 3.
     pub connections: usize,
-    /// Where the account service is. Valid: a channel was built from it.
+    /// Where the account service is. Valid: a channel can be built from it.
     pub account_target: String,
     /// How long a call to it may take.
     pub account_timeout: Duration,
@@ -209,5 +209,5 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
 }
 
 fn target(raw: &str) -> Result<String, client::BuildError> {
-    account_channel(raw).build().map(|_| raw.to_owned())
+    account_channel(raw).check().map(|()| raw.to_owned())
 }

@@ -8,7 +8,6 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    order_service::main().await
+fn main() -> ExitCode {
+    order_service::main()
 }

@@ -63,6 +63,9 @@ pub struct ServeArgs {
     /// A connection that does not answer a ping for this long is dropped
     #[arg(long, env = "KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "10s")]
     keepalive_timeout: String,
+    /// Threads that serve; one carries thousands of calls a second for the least CPU a call
+    #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value = "1")]
+    worker_threads: String,
     /// Most open connections
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "10000")]
     max_connections: String,
@@ -115,6 +118,7 @@ impl ServeArgs {
                 &self.handshake_timeout,
                 TICK..=DAY,
             ),
+            worker_threads: judge.number("--worker-threads", &self.worker_threads, 1..=256),
             max_connections: judge.number(
                 "--max-connections",
                 &self.max_connections,

@@ -23,6 +23,9 @@ pub struct ServeConfig {
     /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
     pub handshake_timeout: Duration,
+    /// Threads that the program's tasks share ([`program`](crate::program)). With one, a task that wakes another wakes
+    /// no other thread, which makes a call cheaper; more let one process use more than one core.
+    pub worker_threads: usize,
     /// Open connections. One more is accepted and closed at once, so that its client goes
     /// elsewhere instead of waiting in the backlog.
     pub max_connections: usize,
@@ -84,6 +87,7 @@ impl Default for ServeConfig {
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             handshake_timeout: Duration::from_secs(1),
+            worker_threads: 1,
             max_connections: 10_000,
             max_concurrent_streams: 100,
             connection_age: Duration::from_secs(5 * 60),

@@ -133,10 +133,23 @@ async fn a_server_that_never_shakes_hands_is_given_up_at_the_connect_timeout() {
 async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
     let target = "https://127.0.0.1:1";
     let built = |tls| Channel::builder(target).tls(tls).build();
+    assert!(matches!(Channel::builder(target).check(), Err(BuildError::TlsMissing)));
     assert!(matches!(Channel::builder(target).build(), Err(BuildError::TlsMissing)));
     assert!(matches!(built(Tls::new("no PEM at all")), Err(BuildError::Tls(_))));
     let authority = Authority::new();
     let tls = || Tls::new(authority.certificate.pem());
     assert!(matches!(built(tls().server_name("not a name")), Err(BuildError::Tls(_))));
     assert!(matches!(built(tls().identity("", "")), Err(BuildError::Tls(_))));
+}
+
+#[test]
+fn a_target_can_be_judged_where_no_runtime_is() {
+    for good in
+        ["dns:///accounts:50051", "static:///127.0.0.1:1,accounts:2", "unix:///run/accounts"]
+    {
+        Channel::builder(good).check().unwrap();
+    }
+    assert!(matches!(Channel::builder("dns:///").check(), Err(BuildError::Target(_))));
+    let built = Channel::builder("dns:///accounts:50051").build();
+    assert!(matches!(built, Err(BuildError::NoRuntime)));
 }
