@@ -63,6 +63,11 @@ impl Stage {
         &self.cluster
     }
 
+    /// The pair, to do something to it.
+    pub fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
     /// The database server, if it is one.
     #[must_use]
     pub fn postgres(&self) -> Option<&Postgres> {
@@ -104,6 +109,16 @@ impl Stage {
             account: of(&self.cluster.account),
             postgres: postgres.unwrap_or(Duration::ZERO),
         }
+    }
+
+    /// Resident memory of account-service and of order-service, all pods of each together, in MiB.
+    #[must_use]
+    pub fn resident_mib(&self) -> [u64; 2] {
+        let of = |pods: &[Pod]| {
+            let bytes = pods.iter().filter_map(|pod| cpu::resident_bytes(pod.pid()).ok());
+            bytes.sum::<u64>() >> 20
+        };
+        [of(&self.cluster.account), of(&self.cluster.order)]
     }
 
     /// Asks all pods to leave and reads the books of both.

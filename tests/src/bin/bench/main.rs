@@ -72,6 +72,8 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     eprintln!("Document A's load for {:?}, and document B's crowds …", args.seed_time);
     let single = Single {
         seed: pair.seed(args.seed_time).await,
+        orders_of_one: pair.orders_of_one().await,
+        orders_of_many: pair.orders_of_many().await,
         one_by_one: pair.one_by_one().await,
         refusals: pair.refusals().await,
         crowds: pair.crowds().await?,
@@ -80,8 +82,9 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         Some(orders) => Some(grow(&mut pair, args.rounds, orders).await?),
         None => None,
     };
+    let starts = pair.starts().await?;
     let books = pair.finish().await?;
-    Ok(show::show(&rounds, &single, growth.as_ref(), &books))
+    Ok(show::show(&rounds, &single, growth.as_ref(), starts, &books))
 }
 
 /// The same load before and after the databases have grown.

@@ -1,7 +1,7 @@
 //! The pair's measurements, on one pair that runs all the time.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::order::v1::OnDuplicate;
 use tests::clients::Clients;
@@ -14,6 +14,8 @@ use tests::load::{
 /// Connections of a small fleet of callers, and of a large one.
 const FEW: usize = 16;
 const MANY: usize = 1_000;
+/// How often each service is started to see how long that takes.
+const STARTS: u32 = 5;
 const ACCOUNTS: u32 = 10_000;
 const OPENING_BALANCE: u64 = 1_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -33,6 +35,7 @@ const SEED_RATE: f64 = 3_000.0;
 pub(crate) struct Pair {
     stage: Stage,
     accounts: Connections,
+    one: Connections,
     few: Connections,
     many: Connections,
     /// Names the next measurement's keys.
@@ -45,10 +48,11 @@ impl Pair {
     pub(crate) async fn start(time: Duration, in_flight: usize) -> Result<Self, Box<dyn Error>> {
         let stage = Stage::start(Kind::Postgres, 1, Default::default()).await?;
         let [accounts, few] = stage.connect(FEW).await?;
+        let [_, one] = stage.connect(1).await?;
         let [_, many] = stage.connect(MANY).await?;
         let opening = Opening { accounts: ACCOUNTS, balance: OPENING_BALANCE };
         open_accounts(&accounts.of_request(0), opening).await?;
-        Ok(Self { stage, accounts, few, many, runs: 0, time, in_flight })
+        Ok(Self { stage, accounts, one, few, many, runs: 0, time, in_flight })
     }
 
     pub(crate) fn stage(&self) -> &Stage {
@@ -64,7 +68,7 @@ impl Pair {
 
     /// Reads the books of both services.
     pub(crate) async fn finish(self) -> Result<tests::books::Report, Box<dyn Error>> {
-        drop((self.accounts, self.few, self.many));
+        drop((self.accounts, self.one, self.few, self.many));
         Ok(self.stage.finish().await?)
     }
 
@@ -78,6 +82,31 @@ impl Pair {
     pub(crate) async fn orders_of_many(&mut self) -> Figures {
         let work = self.buying(self.many.clone(), Products::None);
         self.closed(work).await
+    }
+
+    /// The same over one connection, on which a hundred calls at once find room.
+    pub(crate) async fn orders_of_one(&mut self) -> Figures {
+        let work = self.buying(self.one.clone(), Products::None);
+        self.closed(work).await
+    }
+
+    /// From the start of a process to its readiness, each service's slowest of several starts. Ends the connections.
+    pub(crate) async fn starts(&mut self) -> Result<[Duration; 2], Box<dyn Error>> {
+        let cluster = self.stage.cluster_mut();
+        let mut slowest = [Duration::ZERO; 2];
+        for (slowest, pod) in
+            slowest.iter_mut().zip([&mut cluster.account[0], &mut cluster.order[0]])
+        {
+            for _ in 0..STARTS {
+                pod.terminate();
+                pod.wait_gone()?;
+                let began = Instant::now();
+                pod.restart()?;
+                pod.wait_ready().await?;
+                *slowest = began.elapsed().max(*slowest);
+            }
+        }
+        Ok(slowest)
     }
 
     /// Reserve alone, from so many accounts.

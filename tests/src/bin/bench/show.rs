@@ -1,5 +1,7 @@
 //! The figures for people and for machines.
 
+use std::time::Duration;
+
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ pub(crate) struct Round {
 /// What is measured once.
 pub(crate) struct Single {
     pub(crate) seed: Figures,
+    pub(crate) orders_of_one: Figures,
+    pub(crate) orders_of_many: Figures,
     pub(crate) one_by_one: Figures,
     pub(crate) refusals: Figures,
     pub(crate) crowds: document_b::Report,
@@ -40,6 +44,7 @@ pub(crate) fn show(
     rounds: &[Round],
     single: &Single,
     growth: Option<&Growth>,
+    [account_start, order_start]: [Duration; 2],
     books: &books::Report,
 ) -> bool {
     let failed = failed(rounds, single, growth);
@@ -48,6 +53,9 @@ pub(crate) fn show(
     if let Some(growth) = growth {
         line["growth"] = grown(growth);
     }
+    line["start_to_ready_ms"] = json!({
+        "account": account_start.as_millis(), "order": order_start.as_millis(),
+    });
     line["rounds"] = json!(rounds.len());
     line["failed"] = json!(failed);
     line["flash_sale_sold_exactly"] = json!(sold_exactly);
@@ -66,9 +74,10 @@ pub(crate) fn show(
 fn figures(rounds: &[Round], single: &Single) -> Value {
     let over = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     let orders = |round: &Round| round.orders.per_second();
-    let us = |part: fn(&Figures) -> std::time::Duration| {
+    let us = |part: fn(&Figures) -> Duration| {
         over(&|round| round.orders.cpu_per_thousand(part(&round.orders)) * 1000.0).round()
     };
+    let cost = |f: &Figures| f.cpu_per_thousand(f.cpu.order + f.cpu.account + f.cpu.postgres);
     let last = |requests| {
         let of_crowd = single.crowds.runs.iter().filter(|run| run.requests == requests);
         of_crowd.map(|run| run.elapsed_ms).fold(0.0, f64::max)
@@ -92,6 +101,7 @@ fn figures(rounds: &[Round], single: &Single) -> Value {
         "hot_over_uniform": two(over(&|r| r.hot_account.per_second() / r.all_accounts.per_second())),
         "flash_sale_per_s": over(&|r| r.flash_sale.per_second()).round(),
         "flash_sale_over_orders": two(over(&|r| r.flash_sale.per_second() / orders(r))),
+        "cost_of_1000_clients_over_1": two(cost(&single.orders_of_many) / cost(&single.orders_of_one)),
         "seed_per_s": single.seed.per_second().round(),
         "seed_p50_ms": two(single.seed.tally.quantile_ms(0.5)),
         "seed_p99_ms": two(single.seed.tally.quantile_ms(0.99)),
@@ -120,7 +130,8 @@ fn failed(rounds: &[Round], single: &Single, growth: Option<&Growth>) -> u64 {
             .iter()
             .sum::<u64>()
     };
-    let once = [&single.seed, &single.one_by_one, &single.refusals];
+    let Single { seed, orders_of_one, orders_of_many, one_by_one, refusals, .. } = single;
+    let once = [seed, orders_of_one, orders_of_many, one_by_one, refusals];
     let grown = growth.into_iter().flat_map(|growth| growth.before.iter().chain(&growth.after));
     let once = once.into_iter().chain(grown).map(|figures| figures.tally.failed());
     rounds.iter().map(of_round).chain(once).sum()

@@ -22,6 +22,7 @@ use tests::load::{
 };
 
 use args::{Args, Call, Profile, Requests};
+use progress::Memory;
 
 /// Enough for all of a run, and the sum of all accounts' is still far from the limit.
 const OPENING_BALANCE: u64 = 1_000_000_000;
@@ -53,12 +54,14 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     };
     let [accounts, orders] = connect(args, stage.as_ref()).await?;
     prepare(&args.requests, &accounts, &orders).await?;
-    let Measured { figures, record, .. } = put_on(args, accounts, orders, stage.as_ref()).await;
+    let memory = Memory::default();
+    let Measured { figures, record, .. } =
+        put_on(args, accounts, orders, stage.as_ref(), &memory).await;
     let books = match stage {
         Some(stage) => Some(stage.finish().await?),
         None => None,
     };
-    show::show(args, &figures, &record, books.as_ref())?;
+    show::show(args, &figures, &record, &memory, books.as_ref())?;
     Ok(figures.tally.failed() == 0)
 }
 
@@ -123,13 +126,22 @@ async fn put_on(
     accounts: Connections,
     orders: Connections,
     stage: Option<&Stage>,
+    memory: &Memory,
 ) -> Measured {
     let requests = &args.requests;
     let (mix, deadline) = (mix(requests), requests.deadline);
     let plan = Plan { pace: requests.pace(), first: 0, warm_up: args.warm_up };
     let cpu = || stage.map_or_else(CpuUse::default, Stage::cpu);
-    let counting =
-        async |record: &Record| progress::until(args.duration, requests.requests, record).await;
+    let counting = async |record: &Record| {
+        let watching = async {
+            memory.watch(stage, args.duration).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = progress::until(args.duration, requests.requests, record) => {}
+            () = watching => {}
+        }
+    };
     match requests.call {
         Call::PlaceOrder => {
             let work = Orders { connections: orders, mix, deadline };

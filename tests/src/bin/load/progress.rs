@@ -1,11 +1,38 @@
 //! A line that shows how the run goes, where somebody watches.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tests::load::Record;
+use tests::load::{Record, Stage};
 
 const GLANCE: Duration = Duration::from_millis(250);
+
+/// How often memory is looked at in a run, and once more at its beginning.
+const LOOKS: u32 = 10;
+
+/// What the services' memory was, from the beginning of a run to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(RefCell<Vec<[u64; 2]>>);
+
+impl Memory {
+    /// Watches a pair for so long, in equal steps; whoever has no pair sees nothing.
+    pub(crate) async fn watch(&self, stage: Option<&Stage>, duration: Duration) {
+        let Some(stage) = stage else { return };
+        for look in 0..=LOOKS {
+            if look > 0 {
+                tokio::time::sleep(duration / LOOKS).await;
+            }
+            self.0.borrow_mut().push(stage.resident_mib());
+        }
+    }
+
+    /// MiB of account-service and of order-service, look by look.
+    pub(crate) fn mib(&self) -> [Vec<u64>; 2] {
+        let looks = self.0.borrow();
+        [0, 1].map(|service: usize| looks.iter().map(|look| look[service]).collect())
+    }
+}
 
 /// Waits for the end of the run: its time is over, or so many requests are answered.
 pub(crate) async fn until(duration: Duration, requests: Option<u64>, record: &Record) {

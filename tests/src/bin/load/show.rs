@@ -10,14 +10,22 @@ use tests::load::{Figures, Record};
 use tests::report;
 
 use crate::args::Args;
+use crate::progress::Memory;
 
 pub(crate) fn show(
     args: &Args,
     figures: &Figures,
     record: &Record,
+    memory: &Memory,
     books: Option<&books::Report>,
 ) -> Result<(), Box<dyn Error>> {
-    let rows = rows(figures, books);
+    let [account_mib, order_mib] = memory.mib();
+    let mut rows = rows(figures, books);
+    for (service, mib) in [("account-service", &account_mib), ("order-service", &order_mib)] {
+        if let (Some(first), Some(last)) = (mib.first(), mib.last()) {
+            rows.push((service, format!("{first} MiB at the beginning, {last} MiB at the end")));
+        }
+    }
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     for (what, much) in &rows {
@@ -36,6 +44,7 @@ pub(crate) fn show(
     }
     let mut line = figures.json();
     line["seed"] = json!(args.requests.seed);
+    line["resident_mib"] = json!({ "account": account_mib, "order": order_mib });
     line["verified"] = json!(books.is_some_and(|books| books.ok));
     line["orders"] = json!(books.map(|books| books.orders));
     println!("{line}");
