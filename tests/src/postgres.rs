@@ -100,6 +100,14 @@ impl Postgres {
         Ok(self.url(name))
     }
 
+    /// Writes to disk what is not there yet, so that what comes next does not pay for what was before.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn checkpoint(&self) -> Result<(), HarnessError> {
+        execute(&self.url("postgres"), "CHECKPOINT".to_owned()).await
+    }
+
     /// As [`Postgres::create_database`], with its tables in a directory of their own; what it commits is logged where the
     /// server logs.
     ///

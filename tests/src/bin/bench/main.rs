@@ -1,9 +1,10 @@
 //! `cargo run --release -p tests --bin bench`: the pair beside PostgreSQL alone, in one run.
 //!
 //! In every round, one after the other and on one PostgreSQL server with fsync on: pgbench with the
-//! steps of an order as bare SQL ([`pgbench`]), then the pair's measurements ([`pair`]). Medians over
-//! the rounds count, and ratios more than figures. Prints a table and, as its last line, one JSON
-//! object. Exits with 1 when a request failed or an invariant is broken: such a run has no figures.
+//! steps of an order as bare SQL ([`pgbench`]), then the pair's measurements ([`pair`]), each
+//! after a CHECKPOINT. Medians over the rounds count, and ratios more than figures. Prints a table
+//! and, as its last line, one JSON object. Exits with 1 when a request failed or an invariant is
+//! broken: such a run has no figures.
 
 mod pair;
 mod pgbench;
@@ -46,7 +47,8 @@ struct Args {
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-#[tokio::main]
+/// One thread, as the services have: see `WORKER_THREADS` there.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     match run(&Args::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -62,8 +64,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     eprintln!("Building and starting a pair on PostgreSQL …");
     let mut pair = Pair::start(args.time, args.in_flight).await?;
-    let server = pair.stage().postgres().expect("the pair is on PostgreSQL");
-    let baseline = Baseline::on(server).await?;
+    let baseline = Baseline::on(pair.server()).await?;
     let mut rounds = Vec::new();
     for number in 1..=args.rounds.max(1) {
         eprintln!("Round {number} of {} …", args.rounds.max(1));
@@ -71,11 +72,11 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     }
     eprintln!("Document A's load for {:?}, and document B's crowds …", args.seed_time);
     let single = Single {
-        seed: pair.seed(args.seed_time).await,
-        orders_of_one: pair.orders_of_one().await,
-        orders_of_many: pair.orders_of_many().await,
-        one_by_one: pair.one_by_one().await,
-        refusals: pair.refusals().await,
+        seed: pair.seed(args.seed_time).await?,
+        orders_of_one: pair.orders_of_one().await?,
+        orders_of_many: pair.orders_of_many().await?,
+        one_by_one: pair.one_by_one().await?,
+        refusals: pair.refusals().await?,
         crowds: pair.crowds().await?,
     };
     let growth = match args.grow {
@@ -89,18 +90,18 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
 
 /// The same load before and after the databases have grown.
 async fn grow(pair: &mut Pair, rounds: u32, orders: i64) -> Result<Growth, Box<dyn Error>> {
-    let before = several(pair, rounds).await;
+    let before = several(pair, rounds).await?;
     eprintln!("Writing {orders} orders of the past …");
     pair.fill(orders).await?;
-    Ok(Growth { orders, before, after: several(pair, rounds).await })
+    Ok(Growth { orders, before, after: several(pair, rounds).await? })
 }
 
-async fn several(pair: &mut Pair, rounds: u32) -> Vec<Figures> {
+async fn several(pair: &mut Pair, rounds: u32) -> Result<Vec<Figures>, Box<dyn Error>> {
     let mut all = Vec::new();
     for _ in 0..rounds.max(1) {
-        all.push(pair.orders().await);
+        all.push(pair.orders().await?);
     }
-    all
+    Ok(all)
 }
 
 async fn round(
@@ -108,13 +109,13 @@ async fn round(
     baseline: &Baseline,
     time: Duration,
 ) -> Result<Round, Box<dyn Error>> {
-    let rates = baseline.round(time).await?;
+    let rates = baseline.round(pair.server(), time).await?;
     Ok(Round {
         rates,
-        orders: pair.orders().await,
-        orders_of_many: pair.orders_of_many().await,
-        all_accounts: pair.all_accounts().await,
-        hot_account: pair.hot_account().await,
+        orders: pair.orders().await?,
+        orders_of_many: pair.orders_of_many().await?,
+        all_accounts: pair.all_accounts().await?,
+        hot_account: pair.hot_account().await?,
         flash_sale: pair.flash_sale().await?,
     })
 }

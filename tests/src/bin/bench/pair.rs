@@ -4,12 +4,14 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use proto::order::v1::OnDuplicate;
+use tests::HarnessError;
 use tests::clients::Clients;
 use tests::document_b;
 use tests::load::{
-    Accounts, Answer, Connections, Figures, History, Kind, Measured, Mix, Opening, Orders, Pace,
-    Plan, Products, Record, Reserves, Stage, Work, fill, measure, open_accounts, put_products,
+    Accounts, Answer, Connections, Figures, History, Kind, Mix, Opening, Orders, Pace, Plan,
+    Products, Record, Reserves, Stage, Work, fill, measure, open_accounts, put_products,
 };
+use tests::postgres::Postgres;
 
 /// Connections of a small fleet of callers, and of a large one.
 const FEW: usize = 16;
@@ -55,8 +57,9 @@ impl Pair {
         Ok(Self { stage, accounts, one, few, many, runs: 0, time, in_flight })
     }
 
-    pub(crate) fn stage(&self) -> &Stage {
-        &self.stage
+    /// The database server under it.
+    pub(crate) fn server(&self) -> &Postgres {
+        self.stage.postgres().expect("the pair is on PostgreSQL")
     }
 
     /// Writes so many orders of the past, paid by all accounts in turn.
@@ -73,19 +76,19 @@ impl Pair {
     }
 
     /// As many orders as there can be with so many in flight.
-    pub(crate) async fn orders(&mut self) -> Figures {
+    pub(crate) async fn orders(&mut self) -> Result<Figures, HarnessError> {
         let work = self.buying(self.few.clone(), Products::None);
         self.closed(work).await
     }
 
     /// The same over a thousand connections.
-    pub(crate) async fn orders_of_many(&mut self) -> Figures {
+    pub(crate) async fn orders_of_many(&mut self) -> Result<Figures, HarnessError> {
         let work = self.buying(self.many.clone(), Products::None);
         self.closed(work).await
     }
 
     /// The same over one connection, on which a hundred calls at once find room.
-    pub(crate) async fn orders_of_one(&mut self) -> Figures {
+    pub(crate) async fn orders_of_one(&mut self) -> Result<Figures, HarnessError> {
         let work = self.buying(self.one.clone(), Products::None);
         self.closed(work).await
     }
@@ -110,25 +113,26 @@ impl Pair {
     }
 
     /// Reserve alone, from so many accounts.
-    async fn reserves(&mut self, accounts: u32) -> Figures {
+    async fn reserves(&mut self, accounts: u32) -> Result<Figures, HarnessError> {
         let mix = self.mix(accounts, Products::None);
         let connections = self.accounts.clone();
         self.closed(Reserves { connections, mix, deadline: DEADLINE }).await
     }
 
     /// Reserve alone, all from one account.
-    pub(crate) async fn hot_account(&mut self) -> Figures {
+    pub(crate) async fn hot_account(&mut self) -> Result<Figures, HarnessError> {
         self.reserves(1).await
     }
 
     /// Reserve alone, from all accounts alike.
-    pub(crate) async fn all_accounts(&mut self) -> Figures {
+    pub(crate) async fn all_accounts(&mut self) -> Result<Figures, HarnessError> {
         self.reserves(ACCOUNTS).await
     }
 
     /// Everybody wants the one product of which there is too little.
     pub(crate) async fn flash_sale(&mut self) -> Result<Figures, Box<dyn Error>> {
         put_products(&self.few.of_request(0), 1, PIECES.into()).await?;
+        self.server().checkpoint().await?;
         let work = self.buying(self.few.clone(), Products::Lines { lines: 1, count: 1 });
         let pace = Pace::Closed { in_flight: self.in_flight };
         let plan = Plan { pace, first: 0, warm_up: Duration::ZERO };
@@ -141,19 +145,19 @@ impl Pair {
     }
 
     /// One order after the other.
-    pub(crate) async fn one_by_one(&mut self) -> Figures {
+    pub(crate) async fn one_by_one(&mut self) -> Result<Figures, HarnessError> {
         let work = self.buying(self.few.clone(), Products::None);
         self.measured(work, Pace::Closed { in_flight: 1 }, WARM_UP, self.time / 3).await
     }
 
     /// Document A's load: an open loop from a thousand clients.
-    pub(crate) async fn seed(&mut self, time: Duration) -> Figures {
+    pub(crate) async fn seed(&mut self, time: Duration) -> Result<Figures, HarnessError> {
         let work = self.buying(self.many.clone(), Products::None);
         self.measured(work, Pace::Open { per_second: SEED_RATE }, WARM_UP, time).await
     }
 
     /// Duplicates that are refused.
-    pub(crate) async fn refusals(&mut self) -> Figures {
+    pub(crate) async fn refusals(&mut self) -> Result<Figures, HarnessError> {
         let mut work = self.buying(self.few.clone(), Products::None);
         work.mix.on_duplicate = OnDuplicate::Reject;
         #[expect(clippy::cast_precision_loss, reason = "a thousand")]
@@ -171,7 +175,7 @@ impl Pair {
         Ok(report)
     }
 
-    async fn closed<W: Work>(&self, work: W) -> Figures {
+    async fn closed<W: Work>(&self, work: W) -> Result<Figures, HarnessError> {
         self.measured(work, Pace::Closed { in_flight: self.in_flight }, WARM_UP, self.time).await
     }
 
@@ -181,11 +185,11 @@ impl Pair {
         pace: Pace,
         warm_up: Duration,
         time: Duration,
-    ) -> Figures {
+    ) -> Result<Figures, HarnessError> {
+        self.server().checkpoint().await?;
         let plan = Plan { pace, first: 0, warm_up };
         let counting = async |_: &Record| tokio::time::sleep(time).await;
-        let Measured { figures, .. } = measure(work, plan, || self.stage.cpu(), counting).await;
-        figures
+        Ok(measure(work, plan, || self.stage.cpu(), counting).await.figures)
     }
 
     fn buying(&mut self, connections: Connections, products: Products) -> Orders {

@@ -33,14 +33,20 @@ impl Baseline {
     }
 
     /// One round, on empty tables; each measurement takes so long.
-    pub(crate) async fn round(&self, time: Duration) -> Result<Rates, Box<dyn Error>> {
+    pub(crate) async fn round(
+        &self,
+        server: &Postgres,
+        time: Duration,
+    ) -> Result<Rates, Box<dyn Error>> {
         let schema = ["--quiet", "--set=ON_ERROR_STOP=1", "--file", &script("schema"), &self.url];
         run(Command::new(&self.psql).args(schema)).await?;
         let mut plain = 0.0_f64;
         for clients in PLAIN_CLIENTS {
+            server.checkpoint().await?;
             plain = plain.max(self.transactions("plain", clients, time, &[]).await?);
         }
         let size = format!("--define=n={BATCH}");
+        server.checkpoint().await?;
         let batches = self.transactions("batched", BATCH_CLIENTS, time, &[&size]).await?;
         Ok(Rates { plain, batched: batches * f64::from(BATCH) })
     }

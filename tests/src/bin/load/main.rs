@@ -31,7 +31,8 @@ const OPENING_BALANCE: u64 = 1_000_000_000;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-#[tokio::main]
+/// One thread, as the services have: see `WORKER_THREADS` there.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     match run(&Args::parse().with_profile()).await {
         Ok(true) => ExitCode::SUCCESS,
