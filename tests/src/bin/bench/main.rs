@@ -1,10 +1,10 @@
 //! `cargo run --release -p tests --bin bench`: the pair beside PostgreSQL alone, in one run.
 //!
 //! In every round, one after the other and on one PostgreSQL server with fsync on: pgbench with the
-//! steps of an order as bare SQL ([`pgbench`]), then the pair's measurements ([`pair`]), each
-//! after a CHECKPOINT. Medians over the rounds count, and ratios more than figures. Prints a table
-//! and, as its last line, one JSON object. Exits with 1 when a request failed or an invariant is
-//! broken: such a run has no figures.
+//! steps of an order as bare SQL ([`pgbench`]), then the pair's measurements ([`pair`]); before
+//! either begins, the server has written down what the other left. Medians over the rounds count,
+//! and ratios more than figures. Prints a table and, as its last line, one JSON object. Exits with
+//! 1 when a request failed or an invariant is broken: such a run has no figures.
 
 mod pair;
 mod pgbench;
@@ -18,7 +18,6 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 
 use pair::Pair;
-use pgbench::Baseline;
 use show::{Growth, Round, Single};
 use tests::load::Figures;
 
@@ -64,11 +63,10 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     eprintln!("Building and starting a pair on PostgreSQL …");
     let mut pair = Pair::start(args.time, args.in_flight).await?;
-    let baseline = Baseline::on(pair.server()).await?;
     let mut rounds = Vec::new();
     for number in 1..=args.rounds.max(1) {
         eprintln!("Round {number} of {} …", args.rounds.max(1));
-        rounds.push(round(&mut pair, &baseline, args.time).await?);
+        rounds.push(round(&mut pair, args.time).await?);
     }
     eprintln!("Document A's load for {:?}, and document B's crowds …", args.seed_time);
     let single = Single {
@@ -104,12 +102,8 @@ async fn several(pair: &mut Pair, rounds: u32) -> Result<Vec<Figures>, Box<dyn E
     Ok(all)
 }
 
-async fn round(
-    pair: &mut Pair,
-    baseline: &Baseline,
-    time: Duration,
-) -> Result<Round, Box<dyn Error>> {
-    let rates = baseline.round(pair.server(), time).await?;
+async fn round(pair: &mut Pair, time: Duration) -> Result<Round, Box<dyn Error>> {
+    let rates = pgbench::round(pair.server(), time).await?;
     Ok(Round {
         rates,
         orders: pair.orders().await?,
@@ -117,5 +111,6 @@ async fn round(
         all_accounts: pair.all_accounts().await?,
         hot_account: pair.hot_account().await?,
         flash_sale: pair.flash_sale().await?,
+        resident_mib: pair.resident_mib(),
     })
 }

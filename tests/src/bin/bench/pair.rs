@@ -23,6 +23,9 @@ const OPENING_BALANCE: u64 = 1_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_secs(3);
 
+/// Lines of a log that are shown when requests failed.
+const LINES_SHOWN: usize = 10;
+
 /// A flash sale: so many want one of so few.
 const BUYERS: u64 = 50_000;
 pub(crate) const PIECES: u32 = 1_000;
@@ -67,6 +70,11 @@ impl Pair {
         let databases = self.stage.cluster().databases();
         let history = History { orders, accounts: ACCOUNTS.into() };
         Ok(fill(&databases.account, &databases.order, history).await?)
+    }
+
+    /// Resident memory of account-service and order-service, in MiB.
+    pub(crate) fn resident_mib(&self) -> [u64; 2] {
+        self.stage.resident_mib()
     }
 
     /// Reads the books of both services.
@@ -132,7 +140,6 @@ impl Pair {
     /// Everybody wants the one product of which there is too little.
     pub(crate) async fn flash_sale(&mut self) -> Result<Figures, Box<dyn Error>> {
         put_products(&self.few.of_request(0), 1, PIECES.into()).await?;
-        self.server().checkpoint().await?;
         let work = self.buying(self.few.clone(), Products::Lines { lines: 1, count: 1 });
         let pace = Pace::Closed { in_flight: self.in_flight };
         let plan = Plan { pace, first: 0, warm_up: Duration::ZERO };
@@ -141,7 +148,7 @@ impl Pair {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        Ok(measure(work, plan, || self.stage.cpu(), sold).await.figures)
+        Ok(self.told(measure(work, plan, || self.stage.cpu(), sold).await.figures))
     }
 
     /// One order after the other.
@@ -186,10 +193,25 @@ impl Pair {
         warm_up: Duration,
         time: Duration,
     ) -> Result<Figures, HarnessError> {
-        self.server().checkpoint().await?;
         let plan = Plan { pace, first: 0, warm_up };
         let counting = async |_: &Record| tokio::time::sleep(time).await;
-        Ok(measure(work, plan, || self.stage.cpu(), counting).await.figures)
+        Ok(self.told(measure(work, plan, || self.stage.cpu(), counting).await.figures))
+    }
+
+    /// Says at once what failed, and the last that the services said about it: their logs go with the pair.
+    fn told(&self, figures: Figures) -> Figures {
+        if figures.tally.failed() > 0 {
+            eprintln!("Failed: {}", figures.tally.failures_in_words());
+            let cluster = self.stage.cluster();
+            for pod in cluster.account.iter().chain(&cluster.order) {
+                let log = std::fs::read_to_string(pod.log()).unwrap_or_default();
+                let wrong = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+                for line in log.lines().rev().filter(wrong).take(LINES_SHOWN) {
+                    eprintln!("{}: {line}", pod.name());
+                }
+            }
+        }
+        figures
     }
 
     fn buying(&mut self, connections: Connections, products: Products) -> Orders {

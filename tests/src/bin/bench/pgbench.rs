@@ -1,10 +1,9 @@
 //! The baseline: pgbench on PostgreSQL alone. What it runs is in `tests/baseline`.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tests::postgres::Postgres;
+use tests::postgres::{Postgres, drop_database};
 use tokio::process::Command;
 
 /// Numbers of clients, of which the best counts.
@@ -13,12 +12,8 @@ const PLAIN_CLIENTS: [u32; 3] = [8, 32, 64];
 const BATCH: u32 = 100;
 const BATCH_CLIENTS: u32 = 4;
 
-/// A database of its own on the pair's server.
-pub(crate) struct Baseline {
-    psql: PathBuf,
-    pgbench: PathBuf,
-    url: String,
-}
+/// The name of its database.
+const DATABASE: &str = "baseline";
 
 /// Orders a second.
 pub(crate) struct Rates {
@@ -26,47 +21,38 @@ pub(crate) struct Rates {
     pub(crate) batched: f64,
 }
 
-impl Baseline {
-    pub(crate) async fn on(server: &Postgres) -> Result<Self, Box<dyn Error>> {
-        let url = server.create_database("baseline").await?;
-        Ok(Self { psql: server.program("psql"), pgbench: server.program("pgbench"), url })
+/// One round, on a database of its own; each measurement takes so long. What it leaves behind is not the next one's to
+/// write: the server writes everything to disk when its database is dropped.
+pub(crate) async fn round(server: &Postgres, time: Duration) -> Result<Rates, Box<dyn Error>> {
+    server.checkpoint().await?;
+    let url = &server.create_database(DATABASE).await?;
+    let schema = ["--quiet", "--set=ON_ERROR_STOP=1", "--file", &script("schema"), url];
+    run(Command::new(server.program("psql")).args(schema)).await?;
+    let mut plain = 0.0_f64;
+    for clients in PLAIN_CLIENTS {
+        plain = plain.max(transactions(server, "plain", clients, time, &[]).await?);
     }
+    let size = format!("--define=n={BATCH}");
+    let batches = transactions(server, "batched", BATCH_CLIENTS, time, &[&size]).await?;
+    drop_database(&server.url("postgres"), DATABASE).await?;
+    Ok(Rates { plain, batched: batches * f64::from(BATCH) })
+}
 
-    /// One round, on empty tables; each measurement takes so long.
-    pub(crate) async fn round(
-        &self,
-        server: &Postgres,
-        time: Duration,
-    ) -> Result<Rates, Box<dyn Error>> {
-        let schema = ["--quiet", "--set=ON_ERROR_STOP=1", "--file", &script("schema"), &self.url];
-        run(Command::new(&self.psql).args(schema)).await?;
-        let mut plain = 0.0_f64;
-        for clients in PLAIN_CLIENTS {
-            server.checkpoint().await?;
-            plain = plain.max(self.transactions("plain", clients, time, &[]).await?);
-        }
-        let size = format!("--define=n={BATCH}");
-        server.checkpoint().await?;
-        let batches = self.transactions("batched", BATCH_CLIENTS, time, &[&size]).await?;
-        Ok(Rates { plain, batched: batches * f64::from(BATCH) })
-    }
-
-    /// Transactions a second of a script.
-    async fn transactions(
-        &self,
-        name: &str,
-        clients: u32,
-        time: Duration,
-        more: &[&str],
-    ) -> Result<f64, Box<dyn Error>> {
-        let mut pgbench = Command::new(&self.pgbench);
-        pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]).args(more);
-        pgbench.arg(format!("--client={clients}")).arg(format!("--time={}", time.as_secs().max(1)));
-        pgbench.args(["--file", &script(name), &self.url]);
-        let printed = run(&mut pgbench).await?;
-        let rate = transactions_a_second(&printed);
-        rate.ok_or_else(|| format!("pgbench did not say how fast it was:\n{printed}").into())
-    }
+/// Transactions a second of a script.
+async fn transactions(
+    server: &Postgres,
+    name: &str,
+    clients: u32,
+    time: Duration,
+    more: &[&str],
+) -> Result<f64, Box<dyn Error>> {
+    let mut pgbench = Command::new(server.program("pgbench"));
+    pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]).args(more);
+    pgbench.arg(format!("--client={clients}")).arg(format!("--time={}", time.as_secs().max(1)));
+    pgbench.args(["--file", &script(name), &server.url(DATABASE)]);
+    let printed = run(&mut pgbench).await?;
+    let rate = transactions_a_second(&printed);
+    rate.ok_or_else(|| format!("pgbench did not say how fast it was:\n{printed}").into())
 }
 
 fn script(name: &str) -> String {

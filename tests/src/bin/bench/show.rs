@@ -20,6 +20,8 @@ pub(crate) struct Round {
     pub(crate) all_accounts: Figures,
     pub(crate) hot_account: Figures,
     pub(crate) flash_sale: Figures,
+    /// Of account-service and order-service, at its end.
+    pub(crate) resident_mib: [u64; 2],
 }
 
 /// What is measured once.
@@ -56,6 +58,10 @@ pub(crate) fn show(
     line["start_to_ready_ms"] = json!({
         "account": account_start.as_millis(), "order": order_start.as_millis(),
     });
+    let [account_mib, order_mib] = [0, 1].map(|service: usize| {
+        rounds.iter().map(|round| round.resident_mib[service]).collect::<Vec<_>>()
+    });
+    line["resident_mib_by_round"] = json!({ "account": account_mib, "order": order_mib });
     line["rounds"] = json!(rounds.len());
     line["failed"] = json!(failed);
     line["flash_sale_sold_exactly"] = json!(sold_exactly);
