@@ -64,11 +64,9 @@ impl Streams {
             return false;
         }
         let limit = self.limit.load(Ordering::Relaxed);
-        let took = self.open.fetch_add(1, Ordering::SeqCst) < limit;
-        if !took {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-        }
-        took
+        // Never above the limit, not for a moment: a place that somebody just gave back would look taken.
+        let one_more = |open| (open < limit).then_some(open + 1);
+        self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails its test by panicking")]
 
 mod balancing;
+mod capacity;
 mod deadlines;
 mod endpoints;
 mod garbage;

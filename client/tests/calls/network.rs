@@ -76,6 +76,8 @@ struct State {
     resolved: Vec<SocketAddr>,
     /// The resolver only fails.
     unresolvable: bool,
+    /// Streams that a connection may have open, where a server says so.
+    streams_max: Option<u32>,
     /// Addresses where connecting neither works nor fails.
     black_holes: Vec<SocketAddr>,
     /// Told of each request and each reset.
@@ -139,6 +141,11 @@ impl Network {
 
     pub(crate) fn black_hole(&self, address: SocketAddr) {
         self.0.lock().unwrap().black_holes.push(address);
+    }
+
+    /// Connections made from now on may have so many streams open.
+    pub(crate) fn limit_streams(&self, max: u32) {
+        self.0.lock().unwrap().streams_max = Some(max);
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -247,7 +254,11 @@ async fn run(
     mut felt: watch::Receiver<Mood>,
 ) {
     // The caller may have hung up already.
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut settings = h2::server::Builder::new();
+    if let Some(streams) = network.0.lock().unwrap().streams_max {
+        settings.max_concurrent_streams(streams);
+    }
+    let Ok(mut connection) = settings.handshake(stream).await else { return };
     let mut answers = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
