@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::HarnessError;
 use crate::echo::{Echo, Executed};
+use crate::postgres::free_port;
 use crate::process::{Process, User};
 
 /// Longest wait for a pod to come or go.
@@ -86,9 +87,7 @@ pub(super) struct Fleet {
 impl Fleet {
     pub(super) fn new() -> Result<Self, HarnessError> {
         let directory = TempDir::new().map_err(HarnessError::io("make a directory"))?;
-        let free = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|it| it.local_addr());
-        let port = free.map_err(HarnessError::io("find a free port"))?.port();
-        Ok(Self { pods: BTreeMap::new(), directory, port })
+        Ok(Self { pods: BTreeMap::new(), directory, port: free_port()? })
     }
 
     /// A fleet with pods 1 to `count`.
