@@ -72,7 +72,6 @@ async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let single = Single {
         seed: pair.seed(args.seed_time).await?,
         orders_of_one: pair.orders_of_one().await?,
-        orders_of_many: pair.orders_of_many().await?,
         one_by_one: pair.one_by_one().await?,
         refusals: pair.refusals().await?,
         crowds: pair.crowds().await?,

@@ -28,7 +28,6 @@ pub(crate) struct Round {
 pub(crate) struct Single {
     pub(crate) seed: Figures,
     pub(crate) orders_of_one: Figures,
-    pub(crate) orders_of_many: Figures,
     pub(crate) one_by_one: Figures,
     pub(crate) refusals: Figures,
     pub(crate) crowds: document_b::Report,
@@ -107,7 +106,7 @@ fn figures(rounds: &[Round], single: &Single) -> Value {
         "hot_over_uniform": two(over(&|r| r.hot_account.per_second() / r.all_accounts.per_second())),
         "flash_sale_per_s": over(&|r| r.flash_sale.per_second()).round(),
         "flash_sale_over_orders": two(over(&|r| r.flash_sale.per_second() / orders(r))),
-        "cost_of_1000_clients_over_1": two(cost(&single.orders_of_many) / cost(&single.orders_of_one)),
+        "cost_of_1000_clients_over_1": two(over(&|r| cost(&r.orders_of_many)) / cost(&single.orders_of_one)),
         "seed_per_s": single.seed.per_second().round(),
         "seed_p50_ms": two(single.seed.tally.quantile_ms(0.5)),
         "seed_p99_ms": two(single.seed.tally.quantile_ms(0.99)),
@@ -136,8 +135,8 @@ fn failed(rounds: &[Round], single: &Single, growth: Option<&Growth>) -> u64 {
             .iter()
             .sum::<u64>()
     };
-    let Single { seed, orders_of_one, orders_of_many, one_by_one, refusals, .. } = single;
-    let once = [seed, orders_of_one, orders_of_many, one_by_one, refusals];
+    let Single { seed, orders_of_one, one_by_one, refusals, .. } = single;
+    let once = [seed, orders_of_one, one_by_one, refusals];
     let grown = growth.into_iter().flat_map(|growth| growth.before.iter().chain(&growth.after));
     let once = once.into_iter().chain(grown).map(|figures| figures.tally.failed());
     rounds.iter().map(of_round).chain(once).sum()
