@@ -65,11 +65,12 @@ impl Pair {
         self.stage.postgres().expect("the pair is on PostgreSQL")
     }
 
-    /// Writes so many orders of the past, paid by all accounts in turn.
+    /// Writes so many orders of the past, paid by all accounts, down to the disk.
     pub(crate) async fn fill(&self, orders: i64) -> Result<(), Box<dyn Error>> {
         let databases = self.stage.cluster().databases();
         let history = History { orders, accounts: ACCOUNTS.into() };
-        Ok(fill(&databases.account, &databases.order, history).await?)
+        fill(&databases.account, &databases.order, history).await?;
+        Ok(self.server().checkpoint().await?)
     }
 
     /// Resident memory of account-service and order-service, in MiB.
