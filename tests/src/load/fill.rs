@@ -14,7 +14,7 @@ use crate::HarnessError;
 pub struct History {
     /// Orders, of 1 each.
     pub orders: i64,
-    /// Accounts 1 to this paid for them, all for as many. They are open and have the money.
+    /// Accounts 1 to this paid for them, each for as many but the last. They are open and have the money.
     pub accounts: i64,
 }
 
