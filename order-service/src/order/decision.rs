@@ -126,6 +126,41 @@ fn decide_one(
     Decision::Placed(settlement.claim.order(settlement.payment_id, now))
 }
 
+/// The new orders among what was decided.
+pub fn placed<'a>(decided: &[(&Settlement, &'a Decision)]) -> Vec<&'a Order> {
+    let placed = decided.iter().filter_map(|(_, decision)| match decision {
+        Decision::Placed(order) => Some(order),
+        Decision::Failed(_) | Decision::Restored(_) => None,
+    });
+    placed.collect()
+}
+
+/// The claims whose keys say something else by now than what came of them.
+pub fn unexpected<'a>(decided: &[(&'a Settlement, &'a Decision)]) -> Vec<(&'a Claim, &'a Outcome)> {
+    let failed = decided.iter().filter_map(|(settlement, decision)| match decision {
+        Decision::Failed(outcome) if *outcome != settlement.expected() => {
+            Some((&settlement.claim, outcome))
+        }
+        Decision::Failed(_) | Decision::Placed(_) | Decision::Restored(_) => None,
+    });
+    failed.collect()
+}
+
+/// What the workers are told of what was decided at this time: one answer a settlement, in their order. What was decided
+/// is in that order too, with settlements missing whose fences did not hold: those find theirs elsewhere.
+pub fn answers(
+    settlements: &[Settlement],
+    decided: &[(&Settlement, &Decision)],
+    at: OffsetDateTime,
+) -> Vec<Settled> {
+    let mut decided = decided.iter().peekable();
+    let answer = |settlement: &Settlement| {
+        let decision = decided.next_if(|(holder, _)| std::ptr::eq(*holder, settlement));
+        decision.map(|(_, decision)| Settled::of(settlement, decision, at)).unwrap_or_default()
+    };
+    settlements.iter().map(answer).collect()
+}
+
 impl Settled {
     /// What the worker is told of a decision that was made at this time.
     pub fn of(settlement: &Settlement, decision: &Decision, at: OffsetDateTime) -> Self {

@@ -12,19 +12,25 @@ use uuid::Uuid;
 
 use super::{catalog::LOCK_PRODUCTS, outbox, rows};
 use crate::{
-    order::{Order, decision::Earlier, request::Request},
+    order::{Notice, Order, decision::Earlier, request::Request},
     storage::Cancelled,
 };
 
-const INSERT_ORDERS: &str = "
+/// Three tables in one statement: two round trips less in which a batch holds up others.
+const PLACE: &str = "
+    WITH told AS (
+        INSERT INTO outbox (account_id, order_id, action, amount, due_at)
+        SELECT c.*, now() + make_interval(secs => $5)
+        FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[]) AS c
+    ), placed AS (
+        SELECT * FROM UNNEST($6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::numeric[], $11::text[])
+            AS c (account_id, order_id, payment_id, idempotency_key, amount, basket)
+    ), paid AS (
+        INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
+        SELECT account_id, order_id, payment_id, amount, 'COMPLETED', now() FROM placed
+    )
     INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, status, created_at)
-    SELECT c.*, 'PLACED', now()
-    FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[], $5::text[]) AS c";
-
-const INSERT_PAYMENTS: &str = "
-    INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
-    SELECT c.*, 'COMPLETED', now()
-    FROM UNNEST($1::bigint[], $2::uuid[], $3::uuid[], $4::numeric[]) AS c";
+    SELECT account_id, order_id, idempotency_key, amount, basket, 'PLACED', now() FROM placed";
 
 const BY_KEY: &str = "
     SELECT o.*, p.payment_id
@@ -67,30 +73,23 @@ const RETURN_STOCK: &str = "
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (product_id, quantity)
     WHERE p.product_id = c.product_id";
 
-/// Writes new orders with their payments.
-pub(super) async fn insert<'a>(
+/// Writes new orders with their payments, and notices leased to this process.
+pub(super) async fn place(
     connection: &mut PgConnection,
-    orders: impl Iterator<Item = &'a Order> + Clone,
+    orders: &[&Order],
+    notices: &[&Notice],
+    lease: Duration,
 ) -> sqlx::Result<()> {
-    let accounts: Vec<_> = orders.clone().map(|order| order.account.get()).collect();
-    if accounts.is_empty() {
-        return Ok(());
+    if orders.is_empty() {
+        return outbox::insert(connection, notices, lease).await;
     }
-    let ids: Vec<_> = orders.clone().map(|order| order.order_id).collect();
-    let amounts: Vec<_> = orders.clone().map(|order| order.amount.decimal()).collect();
-    sqlx::query(INSERT_ORDERS)
-        .bind(&accounts)
-        .bind(&ids)
-        .bind(orders.clone().map(|order| order.key.as_str()).collect::<Vec<_>>())
-        .bind(&amounts)
-        .bind(orders.clone().map(|order| order.basket.to_json()).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(INSERT_PAYMENTS)
-        .bind(&accounts)
-        .bind(&ids)
-        .bind(orders.map(|order| order.payment_id).collect::<Vec<_>>())
-        .bind(&amounts)
+    outbox::bind(sqlx::query(PLACE), notices, lease)
+        .bind(orders.iter().map(|order| order.account.get()).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.payment_id).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.key.as_str()).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.amount.decimal()).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.basket.to_json()).collect::<Vec<_>>())
         .execute(connection)
         .await
         .map(drop)
@@ -182,8 +181,8 @@ impl Transaction<Postgres> for Cancel<'_> {
         let orders: Vec<_> = now.clone().map(|cancelled| &cancelled.order).collect();
         write_cancelled(connection, &orders).await?;
         return_stock(connection, &orders).await?;
-        let notices = now.filter_map(|cancelled| cancelled.notice.as_ref());
-        outbox::insert(connection, notices, self.lease).await?;
+        let notices: Vec<_> = now.filter_map(|cancelled| cancelled.notice.as_ref()).collect();
+        outbox::insert(connection, &notices, self.lease).await?;
         Ok(cancelled)
     }
 }

@@ -35,19 +35,20 @@ const FINISH: &str = "
 /// Writes notices, leased to this process.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    notices: impl Iterator<Item = &Notice>,
+    notices: &[&Notice],
     lease: Duration,
 ) -> sqlx::Result<()> {
-    let notices: Vec<_> = notices.collect();
     if notices.is_empty() {
         return Ok(());
     }
-    bind_names(sqlx::query(INSERT), &notices)
+    bind(sqlx::query(INSERT), notices, lease).execute(connection).await.map(drop)
+}
+
+/// Binds what `INSERT` writes: `$1` to `$4`, and `$5` the lease.
+pub(super) fn bind<'q>(query: PgQuery<'q>, notices: &[&Notice], lease: Duration) -> PgQuery<'q> {
+    bind_names(query, notices)
         .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
         .bind(lease.as_secs_f64())
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 pub(super) struct LeaseNotices {

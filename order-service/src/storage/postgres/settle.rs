@@ -4,8 +4,9 @@
 //!
 //! 1. The keys, *where the fence is the claim's*. A worker that was overtaken matches no row and touches nothing else.
 //! 2. The stock of the products concerned, locked in product order; then the core decides.
-//! 3. Stock, orders, payments, outbox: one statement a table. A batch without lines skips the stock.
+//! 3. What is left in stock; a batch without lines skips it.
 //! 4. Keys whose outcome is not the one expected in 1 (sold out), and keys that are restored from an earlier order.
+//! 5. Orders, payments and outbox, in one statement.
 //!
 //! An order may exist already, when its key was dropped with its partition. Placing it again fails the unique key on
 //! `orders`; the session rolls back and runs the batch again, looking for earlier orders first. Refusing it again fails
@@ -19,7 +20,7 @@ use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{keys::bind_claims, orders, outbox, rows};
+use super::{keys::bind_claims, orders, rows};
 use crate::order::{
     Order,
     decision::{self, Decision, Earlier, Settled, Settlement, Stock},
@@ -93,11 +94,10 @@ impl Transaction<Postgres> for Settle<'_> {
         let (decisions, stock) = self.decide(connection, &holders, now).await?;
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
-        orders::insert(connection, placed(&decided)).await?;
         correct(connection, &decided).await?;
-        let settled = self.answers(&decided, now);
-        outbox::insert(connection, settled.iter().filter_map(|s| s.notice.as_ref()), self.lease)
-            .await?;
+        let settled = decision::answers(self.settlements, &decided, now);
+        let notices: Vec<_> = settled.iter().filter_map(|it| it.notice.as_ref()).collect();
+        orders::place(connection, &decision::placed(&decided), &notices, self.lease).await?;
         reach(Point::SettleWritten);
         Ok(settled)
     }
@@ -150,23 +150,6 @@ impl Settle<'_> {
         let ids = held.collect::<sqlx::Result<_>>()?;
         Ok(Some((ids, now)))
     }
-
-    /// One answer a settlement; those whose fence did not hold find theirs elsewhere.
-    fn answers(&self, decided: &Pairs<'_>, now: OffsetDateTime) -> Vec<Settled> {
-        let mut decided = decided.iter().peekable();
-        let answer = |settlement: &Settlement| {
-            let decision = decided.next_if(|(holder, _)| std::ptr::eq(*holder, settlement));
-            decision.map(|(_, decision)| Settled::of(settlement, decision, now)).unwrap_or_default()
-        };
-        self.settlements.iter().map(answer).collect()
-    }
-}
-
-fn placed<'a>(decided: &'a Pairs<'a>) -> impl Iterator<Item = &'a Order> + Clone {
-    decided.iter().filter_map(|(_, decision)| match decision {
-        Decision::Placed(order) => Some(order),
-        Decision::Failed(_) | Decision::Restored(_) => None,
-    })
 }
 
 async fn lock_stock(
@@ -201,13 +184,7 @@ async fn write_stock(connection: &mut PgConnection, stock: &Stock) -> sqlx::Resu
 
 /// Rewrites keys whose outcome is not the one that was expected.
 async fn correct(connection: &mut PgConnection, decided: &Pairs<'_>) -> sqlx::Result<()> {
-    let failed = decided.iter().filter_map(|(settlement, decision)| match decision {
-        Decision::Failed(outcome) if *outcome != settlement.expected() => {
-            Some((&settlement.claim, outcome))
-        }
-        Decision::Failed(_) | Decision::Placed(_) | Decision::Restored(_) => None,
-    });
-    let failed: Vec<_> = failed.collect();
+    let failed = decision::unexpected(decided);
     if !failed.is_empty() {
         bind_claims(sqlx::query(CORRECT), failed.iter().map(|(claim, _)| *claim))
             .bind(failed.iter().map(|(_, outcome)| outcome.status()).collect::<Vec<_>>())

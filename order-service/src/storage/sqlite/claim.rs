@@ -1,27 +1,39 @@
 //! T0: claiming keys. The INSERT on the primary key is the check and the lock (A10). A key that placed an order is never
 //! free again, though its row be pruned: orders speak for their keys.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use data_encoding::HEXLOWER;
 use database::{Sqlite, Transaction};
 use proto::{Money, id::ProductId};
-use sqlx::SqliteConnection;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
 
 use super::rows::{self, Micros};
 use crate::{
-    order::key::Claim,
+    order::{key::Claim, request::Unpriced},
     storage::{Claimed, NewClaim},
 };
 
-const PRICE: &str = "SELECT price FROM products WHERE product_id = ?1";
+const PRICES: &str = "
+    SELECT product_id, price FROM json_each(?1) AS c CROSS JOIN products ON product_id = c.value";
 
 const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at
     )
-    SELECT ?1, ?2, ?3, 'PROCESSING', 1, ?4, ?5, ?6, ?7, ?8
-    WHERE NOT EXISTS (SELECT 1 FROM orders WHERE account_id = ?1 AND idempotency_key = ?2)
-    ON CONFLICT DO NOTHING";
+    SELECT c.value ->> 0, c.value ->> 1, unhex(c.value ->> 2), 'PROCESSING', 1, ?2, unhex(c.value ->> 3),
+        c.value ->> 4, c.value ->> 5, ?3
+    FROM json_each(?1) AS c
+    WHERE NOT EXISTS (
+        SELECT 1 FROM orders WHERE account_id = c.value ->> 0 AND idempotency_key = c.value ->> 1
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING order_id";
 
 pub(super) struct ClaimKeys<'a> {
     pub(super) claims: &'a [NewClaim],
@@ -34,61 +46,65 @@ impl Transaction<Sqlite> for ClaimKeys<'_> {
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Claimed>> {
         let now = rows::now(connection).await?;
-        let mut answers = Vec::with_capacity(self.claims.len());
-        for claim in self.claims {
-            let prices = prices(connection, claim).await?;
-            answers.push(match claim.request.basket.price(&prices) {
-                Err(unpriced) => Claimed::Unpriced(unpriced),
-                Ok(amount) => self.insert(connection, claim, amount, now).await?,
-            });
-        }
-        Ok(answers)
+        let day = rows::time(now)?.date();
+        let prices = prices(connection, self.claims).await?;
+        let priced: Vec<_> =
+            self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
+        let mine = self.insert(connection, &priced, now).await?;
+        let answer = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| match price {
+            Err(unpriced) => Claimed::Unpriced(*unpriced),
+            Ok(amount) if mine.contains(&claim.order_id) => Claimed::Mine(Claim {
+                request: claim.request.clone(),
+                order_id: claim.order_id,
+                amount: *amount,
+                fence: 1,
+                day,
+            }),
+            Ok(_) => Claimed::Taken,
+        };
+        Ok(self.claims.iter().zip(&priced).map(answer).collect())
     }
 }
 
 impl ClaimKeys<'_> {
+    /// Inserts those that have a price. Answers the orders that got their keys.
     async fn insert(
         &self,
         connection: &mut SqliteConnection,
-        claim: &NewClaim,
-        amount: Money,
+        priced: &[Result<Money, Unpriced>],
         now: Micros,
-    ) -> sqlx::Result<Claimed> {
+    ) -> sqlx::Result<HashSet<Uuid>> {
+        let row = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| {
+            let request = &claim.request;
+            let amount = price.ok()?;
+            Some(json!([
+                request.account.get(),
+                request.key.as_str(),
+                rows::id(claim.order_id),
+                HEXLOWER.encode(request.digest().as_bytes()),
+                amount.units(),
+                request.basket.to_json(),
+            ]))
+        };
         let inserted = sqlx::query(CLAIM)
-            .bind(claim.request.account.get())
-            .bind(claim.request.key.as_str())
-            .bind(claim.order_id)
+            .bind(rows::table(self.claims.iter().zip(priced).filter_map(row)))
             .bind(now + rows::micros(self.lease))
-            .bind(claim.request.digest().as_bytes())
-            .bind(amount.units())
-            .bind(claim.request.basket.to_json())
             .bind(now)
-            .execute(connection)
+            .fetch_all(connection)
             .await?;
-        if inserted.rows_affected() == 0 {
-            return Ok(Claimed::Taken);
-        }
-        Ok(Claimed::Mine(Claim {
-            request: claim.request.clone(),
-            order_id: claim.order_id,
-            amount,
-            fence: 1,
-            day: rows::time(now)?.date(),
-        }))
+        inserted.iter().map(|row| row.try_get("order_id")).collect()
     }
 }
 
+/// Reads what the products of all baskets cost now; nothing is asked when no basket has lines.
 async fn prices(
     connection: &mut SqliteConnection,
-    claim: &NewClaim,
+    claims: &[NewClaim],
 ) -> sqlx::Result<HashMap<ProductId, Money>> {
-    let mut prices = HashMap::new();
-    for line in claim.request.basket.lines() {
-        let product = line.product_id;
-        let found = sqlx::query(PRICE).bind(product.get()).fetch_optional(&mut *connection).await?;
-        if let Some(row) = found {
-            prices.insert(product, rows::money(&row, "price")?);
-        }
-    }
-    Ok(prices)
+    let Some(products) = rows::products(claims.iter().map(|claim| &claim.request.basket)) else {
+        return Ok(HashMap::new());
+    };
+    let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
+    let price = |row| Ok((rows::product_id(row)?, rows::money(row, "price")?));
+    found.iter().map(price).collect()
 }

@@ -1,7 +1,8 @@
 //! Orders in one SQLite file: for a single node, tests and the demo.
 //!
-//! There is one writer at a time in the whole file, whichever process it is in, so a transaction is a plain loop over
-//! its batch. Every commit is flushed to disk; batches share the flush.
+//! There is one writer at a time in the whole file, whichever process it is in, so nothing needs a lock. Where orders
+//! come in numbers, a batch goes in as JSON through `json_each`, one statement a table: each statement is a hop to sqlx's
+//! thread, a row is not. What is rare is a plain loop. Every commit is flushed to disk; batches share the flush.
 
 mod catalog;
 mod claim;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use database::{Sqlite, Transaction};
 use proto::id::{AccountId, IdempotencyKey};
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
@@ -13,13 +14,16 @@ use crate::{
     storage::Cancelled,
 };
 
-const INSERT_ORDER: &str = "
-    INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, status, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, 'PLACED', ?6)";
+/// Rows: account, order, amount, time; of an order its key and basket as well, of a payment its id.
+const INSERT_ORDERS: &str = "
+    INSERT INTO orders (account_id, order_id, amount, created_at, idempotency_key, basket, status)
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'PLACED'
+    FROM json_each(?1)";
 
-const INSERT_PAYMENT: &str = "
-    INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
-    VALUES (?1, ?2, ?3, ?4, 'COMPLETED', ?5)";
+const INSERT_PAYMENTS: &str = "
+    INSERT INTO payments (account_id, order_id, amount, created_at, payment_id, status)
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, unhex(value ->> 4), 'COMPLETED'
+    FROM json_each(?1)";
 
 const BY_KEY: &str = "
     SELECT o.*, p.payment_id FROM orders AS o JOIN payments AS p USING (account_id, order_id)
@@ -42,27 +46,39 @@ const REFUND_PAYMENT: &str =
 
 const RETURN_STOCK: &str = "UPDATE products SET stock = stock + ?2 WHERE product_id = ?1";
 
-/// Writes a new order with its payment.
-pub(super) async fn insert(connection: &mut SqliteConnection, order: &Order) -> sqlx::Result<()> {
-    let placed_at = rows::micros_of(order.placed_at);
-    sqlx::query(INSERT_ORDER)
-        .bind(order.account.get())
-        .bind(order.order_id)
-        .bind(order.key.as_str())
-        .bind(order.amount.units())
-        .bind(order.basket.to_json())
-        .bind(placed_at)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(INSERT_PAYMENT)
-        .bind(order.account.get())
-        .bind(order.order_id)
-        .bind(order.payment_id)
-        .bind(order.amount.units())
-        .bind(placed_at)
-        .execute(connection)
-        .await
-        .map(drop)
+/// Writes new orders with their payments.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    orders: &[&Order],
+) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let order_rows = orders.iter().map(|order| {
+        json!([
+            order.account.get(),
+            rows::id(order.order_id),
+            order.amount.units(),
+            rows::micros_of(order.placed_at),
+            order.key.as_str(),
+            order.basket.to_json(),
+        ])
+    });
+    let payment_rows = orders.iter().map(|order| {
+        json!([
+            order.account.get(),
+            rows::id(order.order_id),
+            order.amount.units(),
+            rows::micros_of(order.placed_at),
+            rows::id(order.payment_id),
+        ])
+    });
+    let writes =
+        [(INSERT_ORDERS, rows::table(order_rows)), (INSERT_PAYMENTS, rows::table(payment_rows))];
+    for (statement, rows) in writes {
+        sqlx::query(statement).bind(rows).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Finds orders that the keys of these requests made before.
@@ -166,6 +182,6 @@ async fn cancel(
         query.execute(&mut *connection).await?;
     }
     let due = rows::now(connection).await? + rows::micros(lease);
-    outbox::insert(connection, std::iter::once(&notice), due).await?;
+    outbox::insert(connection, &[&notice], due).await?;
     Ok(Some(Cancelled { order, notice: Some(notice) }))
 }

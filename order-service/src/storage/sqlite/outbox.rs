@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use database::{Sqlite, Transaction};
+use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::rows::{self, Micros};
 use crate::order::{Action, Notice};
 
-const INSERT: &str =
-    "INSERT INTO outbox (account_id, order_id, action, amount, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+const INSERT: &str = "
+    INSERT INTO outbox (account_id, order_id, action, amount, due_at)
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, ?2 FROM json_each(?1)";
 
 const LEASE: &str = "
     UPDATE outbox SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8)
@@ -18,25 +20,28 @@ const LEASE: &str = "
     )
     RETURNING *";
 
-const FINISH: &str = "DELETE FROM outbox WHERE account_id = ?1 AND order_id = ?2 AND action = ?3";
+const FINISH: &str = "
+    DELETE FROM outbox WHERE (account_id, order_id, action) IN (
+        SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1)
+    )";
 
 /// Writes notices, leased to this process until `due`.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
-    notices: impl Iterator<Item = &Notice>,
+    notices: &[&Notice],
     due: Micros,
 ) -> sqlx::Result<()> {
-    for notice in notices {
-        sqlx::query(INSERT)
-            .bind(notice.account.get())
-            .bind(notice.order_id)
-            .bind(notice.action.as_str())
-            .bind(notice.amount.units())
-            .bind(due)
-            .execute(&mut *connection)
-            .await?;
+    if notices.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let rows = rows::table(notices.iter().copied().map(row));
+    sqlx::query(INSERT).bind(rows).bind(due).execute(connection).await.map(drop)
+}
+
+/// What names a row, and its amount.
+fn row(notice: &Notice) -> Value {
+    let order = rows::id(notice.order_id);
+    json!([notice.account.get(), order, notice.action.as_str(), notice.amount.units()])
 }
 
 pub(super) struct LeaseNotices {
@@ -69,15 +74,8 @@ impl Transaction<Sqlite> for FinishNotices<'_> {
     type Output = ();
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        for notice in self.notices {
-            sqlx::query(FINISH)
-                .bind(notice.account.get())
-                .bind(notice.order_id)
-                .bind(notice.action.as_str())
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(())
+        let rows = rows::table(self.notices.iter().map(row));
+        sqlx::query(FINISH).bind(rows).execute(connection).await.map(drop)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Rows read back into what the core knows, and the clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proto::{
     Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
+use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::order::{
     Order,
@@ -22,6 +24,23 @@ pub(super) type Micros = i64;
 /// Reports a stored value that cannot be ours.
 pub(super) fn odd(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(problem.into())
+}
+
+/// Rows for SQLite's `json_each`: an array of arrays. A statement is a hop to sqlx's thread, a row of it is not.
+pub(super) fn table(rows: impl Iterator<Item = Value>) -> String {
+    Value::Array(rows.collect()).to_string()
+}
+
+/// An id among such rows, for `unhex`: JSON knows no bytes.
+pub(super) fn id(id: Uuid) -> String {
+    id.simple().to_string()
+}
+
+/// The products of these baskets as an array for `json_each`. `None`: there are none.
+pub(super) fn products<'a>(baskets: impl Iterator<Item = &'a Basket>) -> Option<String> {
+    let products: BTreeSet<_> =
+        baskets.flat_map(Basket::lines).map(|line| line.product_id.get()).collect();
+    (!products.is_empty()).then(|| json!(products).to_string())
 }
 
 /// The database's clock.
@@ -48,6 +67,10 @@ pub(super) fn money(row: &SqliteRow, column: &str) -> sqlx::Result<Money> {
 
 pub(super) fn account(row: &SqliteRow) -> sqlx::Result<AccountId> {
     AccountId::new(row.try_get("account_id")?).map_err(odd)
+}
+
+pub(super) fn product_id(row: &SqliteRow) -> sqlx::Result<ProductId> {
+    ProductId::new(row.try_get("product_id")?).map_err(odd)
 }
 
 fn key(row: &SqliteRow) -> sqlx::Result<IdempotencyKey> {
@@ -94,7 +117,7 @@ pub(super) fn order(row: &SqliteRow) -> sqlx::Result<Order> {
 /// Columns: product_id, name, price, stock.
 pub(super) fn product(row: &SqliteRow) -> sqlx::Result<Product> {
     Ok(Product {
-        product_id: ProductId::new(row.try_get("product_id")?).map_err(odd)?,
+        product_id: product_id(row)?,
         name: row.try_get("name")?,
         price: money(row, "price")?,
         stock: row.try_get("stock")?,

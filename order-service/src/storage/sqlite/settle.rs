@@ -6,9 +6,10 @@ use std::{collections::HashSet, time::Duration};
 
 use database::{Sqlite, Transaction};
 use failpoint::{Point, Safeguard, is_off, reach};
-use proto::id::ProductId;
+use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     orders, outbox,
@@ -20,26 +21,39 @@ use crate::order::{
     key::{Claim, Outcome},
 };
 
+/// Undecided is `decided_at IS NULL` here, as in PostgreSQL, so that nobody thinks of the index of running keys.
 const DECIDE: &str = "
-    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?7 AND status = 'PROCESSING'";
+    UPDATE idempotency_keys AS k SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2
+    FROM json_each(?1) AS c
+    WHERE k.account_id = c.value ->> 0 AND k.idempotency_key = c.value ->> 1
+      AND k.order_id = unhex(c.value ->> 2) AND k.fence = c.value ->> 3 AND k.decided_at IS NULL
+    RETURNING order_id, fence";
 
 /// What [`Safeguard::FenceCheck`] keeps from happening.
 const DECIDE_UNFENCED: &str = "
-    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND ?3 = ?3 AND order_id = ?7";
+    UPDATE idempotency_keys AS k
+    SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2, fence = c.value ->> 3
+    FROM json_each(?1) AS c
+    WHERE k.account_id = c.value ->> 0 AND k.idempotency_key = c.value ->> 1
+      AND k.order_id = unhex(c.value ->> 2)
+    RETURNING order_id, fence";
 
 const CORRECT: &str = "
-    UPDATE idempotency_keys SET status = ?4, response = ?5, decided_at = ?6
-    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?7";
+    UPDATE idempotency_keys AS k SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2
+    FROM json_each(?1) AS c
+    WHERE k.account_id = c.value ->> 0 AND k.idempotency_key = c.value ->> 1
+      AND k.order_id = unhex(c.value ->> 2) AND k.fence = c.value ->> 3";
 
 const RESTORE: &str = "
-    UPDATE idempotency_keys SET order_id = ?4, amount = ?5, digest = ?6, request = ?7
+    UPDATE idempotency_keys
+    SET status = 'SUCCESS', order_id = ?4, amount = ?5, digest = ?6, request = ?7, response = ?8, decided_at = ?9
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3";
 
-const STOCK: &str = "SELECT stock FROM products WHERE product_id = ?1";
+const STOCK: &str = "
+    SELECT product_id, stock FROM json_each(?1) AS c CROSS JOIN products ON product_id = c.value";
 
-const WRITE_STOCK: &str = "UPDATE products SET stock = ?2 WHERE product_id = ?1";
+const WRITE_STOCK: &str = "
+    UPDATE products SET stock = c.value ->> 1 FROM json_each(?1) AS c WHERE product_id = c.value ->> 0";
 
 pub(super) struct Settle<'a> {
     pub(super) settlements: &'a [Settlement],
@@ -58,90 +72,93 @@ impl Transaction<Sqlite> for Settle<'_> {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
             self.earlier = orders::earlier(connection, requests).await?;
         }
-        let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
         let now = rows::now(connection).await?;
         let at = rows::time(now)?;
-        let mut settled = vec![Settled::default(); self.settlements.len()];
-        let mut holders = Vec::new();
-        for (index, settlement) in self.settlements.iter().enumerate() {
-            if write_key(connection, decide, &settlement.claim, &settlement.expected(), now).await?
-            {
-                holders.push((index, settlement));
-            }
-        }
+        let held = self.check_fences(connection, now).await?;
         reach(Point::SettleFenced);
+        let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
+        let holders: Vec<_> = self.settlements.iter().filter(holds).collect();
         let (decisions, stock) = self.decide(connection, &holders, at).await?;
+        let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
-        for ((index, settlement), decision) in holders.into_iter().zip(decisions) {
-            write(connection, settlement, &decision, now).await?;
-            settled[index] = Settled::of(settlement, &decision, at);
-        }
-        let notices = settled.iter().filter_map(|settled| settled.notice.as_ref());
-        outbox::insert(connection, notices, now + rows::micros(self.lease)).await?;
+        orders::insert(connection, &decision::placed(&decided)).await?;
+        correct(connection, &decided, now).await?;
+        let settled = decision::answers(self.settlements, &decided, at);
+        let notices: Vec<_> = settled.iter().filter_map(|it| it.notice.as_ref()).collect();
+        outbox::insert(connection, &notices, now + rows::micros(self.lease)).await?;
         reach(Point::SettleWritten);
         Ok(settled)
     }
 }
 
 impl Settle<'_> {
+    /// Writes the expected outcome wherever the fence holds. Answers which orders those are, under which fence.
+    async fn check_fences(
+        &self,
+        connection: &mut SqliteConnection,
+        now: Micros,
+    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
+        let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
+        let expected = self.settlements.iter().map(|s| key_row(&s.claim, &s.expected()));
+        let held = sqlx::query(decide).bind(rows::table(expected)).bind(now);
+        let held = held.fetch_all(connection).await?;
+        held.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
+    }
+
     /// Decides; and decides again, with the earlier orders of their keys, before anybody is told no.
     async fn decide(
         &mut self,
         connection: &mut SqliteConnection,
-        holders: &[(usize, &Settlement)],
+        holders: &[&Settlement],
         at: OffsetDateTime,
     ) -> sqlx::Result<(Vec<Decision>, Stock)> {
         let read = read_stock(connection, holders).await?;
         let mut stock = read.clone();
-        let holding = || holders.iter().map(|(_, settlement)| *settlement);
-        let decisions = decision::decide(holding(), &mut stock, &self.earlier, at);
-        let doubtful = decision::doubtful(holding(), &decisions);
+        let decide = |stock: &mut Stock, earlier: &Earlier| {
+            decision::decide(holders.iter().copied(), stock, earlier, at)
+        };
+        let decisions = decide(&mut stock, &self.earlier);
+        let doubtful = decision::doubtful(holders.iter().copied(), &decisions);
         let found = orders::earlier(connection, doubtful.into_iter()).await?;
         if found.is_empty() {
             return Ok((decisions, stock));
         }
         self.earlier.extend(found);
         let mut stock = read;
-        let decisions = decision::decide(holding(), &mut stock, &self.earlier, at);
-        Ok((decisions, stock))
+        Ok((decide(&mut stock, &self.earlier), stock))
     }
 }
 
-/// Writes what a decision means, beyond the key row as it is expected.
-async fn write(
+/// A row for the statements on keys.
+fn key_row(claim: &Claim, outcome: &Outcome) -> Value {
+    json!([
+        claim.request.account.get(),
+        claim.request.key.as_str(),
+        rows::id(claim.order_id),
+        claim.fence,
+        outcome.status(),
+        outcome.to_json(),
+    ])
+}
+
+/// Rewrites keys whose outcome is not the one that was expected.
+async fn correct(
     connection: &mut SqliteConnection,
-    settlement: &Settlement,
-    decision: &Decision,
+    decided: &[(&Settlement, &Decision)],
     now: Micros,
 ) -> sqlx::Result<()> {
-    match decision {
-        Decision::Placed(order) => orders::insert(connection, order).await,
-        Decision::Failed(outcome) if *outcome == settlement.expected() => Ok(()),
-        Decision::Failed(outcome) => {
-            write_key(connection, CORRECT, &settlement.claim, outcome, now).await.map(drop)
-        }
-        Decision::Restored(order) => restore(connection, &settlement.claim, order).await,
+    let failed = decision::unexpected(decided);
+    if !failed.is_empty() {
+        let failed = failed.into_iter().map(|(claim, outcome)| key_row(claim, outcome));
+        let query = sqlx::query(CORRECT).bind(rows::table(failed)).bind(now);
+        query.execute(&mut *connection).await?;
     }
-}
-
-async fn write_key(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    claim: &Claim,
-    outcome: &Outcome,
-    now: Micros,
-) -> sqlx::Result<bool> {
-    let written = sqlx::query(statement)
-        .bind(claim.request.account.get())
-        .bind(claim.request.key.as_str())
-        .bind(claim.fence)
-        .bind(outcome.status())
-        .bind(outcome.to_json())
-        .bind(now)
-        .bind(claim.order_id)
-        .execute(connection)
-        .await?;
-    Ok(written.rows_affected() == 1)
+    for (settlement, decision) in decided {
+        if let Decision::Restored(order) = decision {
+            restore(connection, &settlement.claim, order).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a key row what it was when it placed its order, from the order.
@@ -150,8 +167,6 @@ async fn restore(
     claim: &Claim,
     order: &Order,
 ) -> sqlx::Result<()> {
-    let outcome = Outcome::Placed { payment_id: order.payment_id };
-    write_key(connection, CORRECT, claim, &outcome, rows::micros_of(order.placed_at)).await?;
     let request = order.request();
     sqlx::query(RESTORE)
         .bind(claim.request.account.get())
@@ -161,6 +176,8 @@ async fn restore(
         .bind(order.amount.units())
         .bind(request.digest().as_bytes())
         .bind(request.basket.to_json())
+        .bind(Outcome::Placed { payment_id: order.payment_id }.to_json())
+        .bind(rows::micros_of(order.placed_at))
         .execute(connection)
         .await
         .map(drop)
@@ -168,24 +185,19 @@ async fn restore(
 
 async fn read_stock(
     connection: &mut SqliteConnection,
-    holders: &[(usize, &Settlement)],
+    holders: &[&Settlement],
 ) -> sqlx::Result<Stock> {
-    let lines = holders.iter().flat_map(|(_, s)| s.claim.request.basket.lines());
-    let products: HashSet<ProductId> = lines.map(|line| line.product_id).collect();
-    let mut stock = Stock::new();
-    for product in products {
-        let found = sqlx::query(STOCK).bind(product.get()).fetch_optional(&mut *connection).await?;
-        if let Some(row) = found {
-            stock.insert(product, row.try_get("stock")?);
-        }
-    }
-    Ok(stock)
+    let Some(products) = rows::products(holders.iter().map(|s| &s.claim.request.basket)) else {
+        return Ok(Stock::new());
+    };
+    let found = sqlx::query(STOCK).bind(products).fetch_all(connection).await?;
+    found.iter().map(|row| Ok((rows::product_id(row)?, row.try_get("stock")?))).collect()
 }
 
 async fn write_stock(connection: &mut SqliteConnection, stock: &Stock) -> sqlx::Result<()> {
-    for (product, left) in stock {
-        let query = sqlx::query(WRITE_STOCK).bind(product.get()).bind(left);
-        query.execute(&mut *connection).await?;
+    if stock.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let left = stock.iter().map(|(product, left)| json!([product.get(), left]));
+    sqlx::query(WRITE_STOCK).bind(rows::table(left)).execute(connection).await.map(drop)
 }
