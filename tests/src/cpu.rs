@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
-use procfs::{ProcError, WithCurrentSystemInfo};
+use procfs::{CurrentSI, KernelStats, ProcError, WithCurrentSystemInfo};
 
 /// CPU time of one process so far.
 ///
@@ -40,6 +40,14 @@ pub fn resident_bytes(pid: u32) -> Result<u64, ProcError> {
     Ok(Process::new(pid_of(pid))?.stat()?.rss_bytes().get())
 }
 
+/// What a hypervisor gave to other machines so far, of all processors here, while something here wanted it.
+///
+/// # Errors
+/// When the system does not say.
+pub fn stolen() -> Result<Duration, ProcError> {
+    Ok(ticks(KernelStats::current()?.total.steal.unwrap_or(0)))
+}
+
 fn ticks(count: u64) -> Duration {
     Duration::from_secs(count) / u32::try_from(procfs::ticks_per_second()).unwrap_or(100)
 }
@@ -50,6 +58,8 @@ fn pid_of(pid: u32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -61,5 +71,15 @@ mod tests {
         }
         assert!(of_family(me).unwrap() >= of(me).unwrap() - Duration::from_millis(20), "{sum}");
         assert!(resident_bytes(me).unwrap() > 1_000_000);
+    }
+
+    #[test]
+    fn stolen_time_never_exceeds_what_all_processors_had() {
+        let before = (stolen().unwrap(), Instant::now());
+        std::thread::sleep(Duration::from_millis(50));
+        let processors =
+            u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+        let tick = Duration::from_secs(1) / u32::try_from(procfs::ticks_per_second()).unwrap();
+        assert!(stolen().unwrap() - before.0 <= (before.1.elapsed() + tick) * processors);
     }
 }

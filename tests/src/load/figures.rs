@@ -1,6 +1,8 @@
 //! The figures of a run.
 
+use std::num::NonZero;
 use std::ops::Sub;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ pub struct CpuUse {
     pub account: Duration,
     /// The database server with all its processes.
     pub postgres: Duration,
+    /// Other machines, to whom a hypervisor gave what was wanted here.
+    pub stolen: Duration,
 }
 
 impl Sub for CpuUse {
@@ -29,6 +33,7 @@ impl Sub for CpuUse {
             order: self.order.saturating_sub(before.order),
             account: self.account.saturating_sub(before.account),
             postgres: self.postgres.saturating_sub(before.postgres),
+            stolen: self.stolen.saturating_sub(before.stolen),
         }
     }
 }
@@ -57,6 +62,14 @@ impl Figures {
         of.as_secs_f64() * 1000.0 / as_f64(self.tally.requests()).max(1.0)
     }
 
+    /// The share of all processors that went to other machines, in percent. A tail beside much of it is not the service's.
+    #[must_use]
+    pub fn stolen_percent(&self) -> f64 {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        let had = self.time.as_secs_f64() * as_f64(u64::try_from(processors).unwrap_or(1));
+        100.0 * self.cpu.stolen.as_secs_f64() / had
+    }
+
     /// All of it as one JSON object.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -74,6 +87,7 @@ impl Figures {
             "p99_ms": rounded(tally.quantile_ms(0.99)),
             "p999_ms": rounded(tally.quantile_ms(0.999)),
             "max_ms": rounded(tally.max_ms()),
+            "stolen_percent": rounded(self.stolen_percent()),
             "cpu_s_per_1000": {
                 "load": rounded(self.cpu_per_thousand(self.cpu.load)),
                 "order": rounded(self.cpu_per_thousand(self.cpu.order)),

@@ -108,6 +108,7 @@ impl Stage {
             order: of(&self.cluster.order),
             account: of(&self.cluster.account),
             postgres: postgres.unwrap_or(Duration::ZERO),
+            stolen: cpu::stolen().unwrap_or_default(),
         }
     }
 

@@ -12,25 +12,19 @@ use uuid::Uuid;
 
 use super::{catalog::LOCK_PRODUCTS, outbox, rows};
 use crate::{
-    order::{Notice, Order, decision::Earlier, request::Request},
+    order::{Order, decision::Earlier, request::Request},
     storage::Cancelled,
 };
 
-/// Three tables in one statement: two round trips less in which a batch holds up others.
-const PLACE: &str = "
-    WITH told AS (
-        INSERT INTO outbox (account_id, order_id, action, amount, due_at)
-        SELECT c.*, now() + make_interval(secs => $5)
-        FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[]) AS c
-    ), placed AS (
-        SELECT * FROM UNNEST($6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::numeric[], $11::text[])
-            AS c (account_id, order_id, payment_id, idempotency_key, amount, basket)
-    ), paid AS (
-        INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
-        SELECT account_id, order_id, payment_id, amount, 'COMPLETED', now() FROM placed
-    )
+const INSERT_ORDERS: &str = "
     INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, status, created_at)
-    SELECT account_id, order_id, idempotency_key, amount, basket, 'PLACED', now() FROM placed";
+    SELECT c.*, 'PLACED', now()
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[], $5::text[]) AS c";
+
+const INSERT_PAYMENTS: &str = "
+    INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
+    SELECT c.*, 'COMPLETED', now()
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::uuid[], $4::numeric[]) AS c";
 
 const BY_KEY: &str = "
     SELECT o.*, p.payment_id
@@ -73,23 +67,27 @@ const RETURN_STOCK: &str = "
     FROM UNNEST($1::bigint[], $2::bigint[]) AS c (product_id, quantity)
     WHERE p.product_id = c.product_id";
 
-/// Writes new orders with their payments, and notices leased to this process.
-pub(super) async fn place(
-    connection: &mut PgConnection,
-    orders: &[&Order],
-    notices: &[&Notice],
-    lease: Duration,
-) -> sqlx::Result<()> {
+/// Writes new orders with their payments.
+pub(super) async fn insert(connection: &mut PgConnection, orders: &[&Order]) -> sqlx::Result<()> {
     if orders.is_empty() {
-        return outbox::insert(connection, notices, lease).await;
+        return Ok(());
     }
-    outbox::bind(sqlx::query(PLACE), notices, lease)
-        .bind(orders.iter().map(|order| order.account.get()).collect::<Vec<_>>())
-        .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
-        .bind(orders.iter().map(|order| order.payment_id).collect::<Vec<_>>())
+    let accounts: Vec<_> = orders.iter().map(|order| order.account.get()).collect();
+    let ids: Vec<_> = orders.iter().map(|order| order.order_id).collect();
+    let amounts: Vec<_> = orders.iter().map(|order| order.amount.decimal()).collect();
+    sqlx::query(INSERT_ORDERS)
+        .bind(&accounts)
+        .bind(&ids)
         .bind(orders.iter().map(|order| order.key.as_str()).collect::<Vec<_>>())
-        .bind(orders.iter().map(|order| order.amount.decimal()).collect::<Vec<_>>())
+        .bind(&amounts)
         .bind(orders.iter().map(|order| order.basket.to_json()).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(INSERT_PAYMENTS)
+        .bind(&accounts)
+        .bind(&ids)
+        .bind(orders.iter().map(|order| order.payment_id).collect::<Vec<_>>())
+        .bind(&amounts)
         .execute(connection)
         .await
         .map(drop)

@@ -41,14 +41,12 @@ pub(super) async fn insert(
     if notices.is_empty() {
         return Ok(());
     }
-    bind(sqlx::query(INSERT), notices, lease).execute(connection).await.map(drop)
-}
-
-/// Binds what `INSERT` writes: `$1` to `$4`, and `$5` the lease.
-pub(super) fn bind<'q>(query: PgQuery<'q>, notices: &[&Notice], lease: Duration) -> PgQuery<'q> {
-    bind_names(query, notices)
+    bind_names(sqlx::query(INSERT), notices)
         .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
         .bind(lease.as_secs_f64())
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 pub(super) struct LeaseNotices {

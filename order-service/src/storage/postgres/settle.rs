@@ -4,9 +4,8 @@
 //!
 //! 1. The keys, *where the fence is the claim's*. A worker that was overtaken matches no row and touches nothing else.
 //! 2. The stock of the products concerned, locked in product order; then the core decides.
-//! 3. What is left in stock; a batch without lines skips it.
+//! 3. Stock, orders, payments, outbox: one statement a table. A batch without lines skips the stock.
 //! 4. Keys whose outcome is not the one expected in 1 (sold out), and keys that are restored from an earlier order.
-//! 5. Orders, payments and outbox, in one statement.
 //!
 //! An order may exist already, when its key was dropped with its partition. Placing it again fails the unique key on
 //! `orders`; the session rolls back and runs the batch again, looking for earlier orders first. Refusing it again fails
@@ -20,7 +19,7 @@ use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{keys::bind_claims, orders, rows};
+use super::{keys::bind_claims, orders, outbox, rows};
 use crate::order::{
     Order,
     decision::{self, Decision, Earlier, Settled, Settlement, Stock},
@@ -94,10 +93,11 @@ impl Transaction<Postgres> for Settle<'_> {
         let (decisions, stock) = self.decide(connection, &holders, now).await?;
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
+        orders::insert(connection, &decision::placed(&decided)).await?;
         correct(connection, &decided).await?;
         let settled = decision::answers(self.settlements, &decided, now);
         let notices: Vec<_> = settled.iter().filter_map(|it| it.notice.as_ref()).collect();
-        orders::place(connection, &decision::placed(&decided), &notices, self.lease).await?;
+        outbox::insert(connection, &notices, self.lease).await?;
         reach(Point::SettleWritten);
         Ok(settled)
     }

@@ -95,6 +95,7 @@ fn figures(rounds: &[Round], single: &Single) -> Value {
         "c_over_b": two(over(&|r| orders(r) / r.rates.batched)),
         "orders_p50_ms": two(over(&|r| r.orders.tally.quantile_ms(0.5))),
         "orders_p99_ms": two(over(&|r| r.orders.tally.quantile_ms(0.99))),
+        "orders_stolen_percent": two(over(&|r| r.orders.stolen_percent())),
         "cpu_us_per_order": {
             "load": us(|f| f.cpu.load), "order": us(|f| f.cpu.order),
             "account": us(|f| f.cpu.account), "postgres": us(|f| f.cpu.postgres),
@@ -111,6 +112,7 @@ fn figures(rounds: &[Round], single: &Single) -> Value {
         "seed_p50_ms": two(single.seed.tally.quantile_ms(0.5)),
         "seed_p99_ms": two(single.seed.tally.quantile_ms(0.99)),
         "seed_p999_ms": two(single.seed.tally.quantile_ms(0.999)),
+        "seed_stolen_percent": two(single.seed.stolen_percent()),
         "one_by_one_p50_ms": two(single.one_by_one.tally.quantile_ms(0.5)),
         "refusal_p50_ms": two(single.refusals.tally.quantile_ms(0.5)),
         "crowd_of_10_ms": two(last(10)),

@@ -73,6 +73,7 @@ fn rows(figures: &Figures, books: Option<&books::Report>) -> Vec<(&'static str, 
             ("order-service", cpu(figures.cpu.order)),
             ("account-service", cpu(figures.cpu.account)),
             ("PostgreSQL", cpu(figures.cpu.postgres)),
+            ("CPU given to other machines", format!("{:.1} %", figures.stolen_percent())),
             ("invariants", format!("hold for all {} orders", books.orders)),
         ]);
     }
