@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lane, Pool, Refused, Runner, Work},
+    lane::{self, Bounds, Lane, Refused, Runner, Work},
+    pool::Pool,
 };
 use proto::id::{AccountId, ReserveId};
 use thiserror::Error;

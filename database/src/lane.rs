@@ -4,31 +4,27 @@
 //! its lane idle starts at once. While a batch runs, the next one is begun only when it is full, or when the latest was
 //! begun so long ago ([`Bounds::patience`]) that it may be stuck. So batches grow with the load instead of being split
 //! up among whoever is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up
-//! for long. Where nobody waits for an answer, jobs may be told to wait for company ([`Bounds::linger`]). Lanes that want a worker when all work get one in the order in which they asked, and gather meanwhile.
+//! for long. Where nobody waits for an answer, jobs may be told to wait for company ([`Bounds::linger`]). Lanes that want a worker when
+//! all work get one in the order in which they asked, and gather meanwhile.
 //!
 //! Promised: every accepted job gets its answer, or [`Refused::Lost`] when its batch panicked. A full queue refuses
 //! at once. After [`Runner::stop`] new jobs are refused, waiting ones are still run.
 
-use std::{
-    future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::{
     sync::{
-        OwnedSemaphorePermit, Semaphore,
         mpsc::{self, error::TrySendError},
         oneshot,
     },
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
 };
-use tokio_util::sync::{CancellationToken, PollSemaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::pool::{Loan, Pool};
 
 /// What a lane does with its jobs.
 pub trait Work: Send + Sync + 'static {
@@ -72,14 +68,6 @@ pub enum Refused {
     /// The batch panicked; what it did is not known.
     #[error("the work was lost")]
     Lost,
-}
-
-/// Workers that lanes take turns with. Cheap to clone.
-#[derive(Debug)]
-pub struct Pool<W> {
-    idle: Arc<Mutex<Vec<W>>>,
-    /// As many permits as there are idle workers.
-    free: PollSemaphore,
 }
 
 /// Hands jobs to workers. Cheap to clone.
@@ -147,55 +135,6 @@ impl Runner {
         // A driver that panicked has nothing left to wait for.
         drop(self.driver.await);
     }
-}
-
-impl<W> Pool<W> {
-    /// A pool of these workers.
-    ///
-    /// # Panics
-    /// When there is none: nothing would ever be done.
-    pub fn new(workers: Vec<W>) -> Self {
-        assert!(!workers.is_empty(), "a pool needs a worker");
-        let free = PollSemaphore::new(Arc::new(Semaphore::new(workers.len())));
-        Self { idle: Arc::new(Mutex::new(workers)), free }
-    }
-
-    /// Waits for a worker. Whoever waits keeps its place though it waits for something else meanwhile.
-    async fn lend(&mut self) -> Loan<W> {
-        let permit = poll_fn(|context| self.free.poll_acquire(context)).await;
-        let permit = permit.expect("the semaphore is never closed");
-        let worker = self.idle().pop().expect("there is a worker for each permit");
-        Loan { worker: Some(worker), pool: Arc::clone(&self.idle), _permit: permit }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<W>> {
-        locked(&self.idle)
-    }
-}
-
-impl<W> Clone for Pool<W> {
-    fn clone(&self) -> Self {
-        Self { idle: Arc::clone(&self.idle), free: self.free.clone() }
-    }
-}
-
-/// A worker that is given back when this is dropped, whatever became of its work.
-struct Loan<W> {
-    worker: Option<W>,
-    pool: Arc<Mutex<Vec<W>>>,
-    /// Dropped after the worker is back.
-    _permit: OwnedSemaphorePermit,
-}
-
-impl<W> Drop for Loan<W> {
-    fn drop(&mut self) {
-        locked(&self.pool).extend(self.worker.take());
-    }
-}
-
-fn locked<W>(idle: &Mutex<Vec<W>>) -> MutexGuard<'_, Vec<W>> {
-    // No code that can panic runs under this lock.
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives batches to workers.
@@ -271,7 +210,7 @@ async fn serve<W: Work>(
 ) {
     let (jobs, answers): (Vec<_>, Vec<_>) = tickets.into_iter().map(|t| (t.job, t.answer)).unzip();
     let expected = jobs.len();
-    let worker = loan.worker.as_mut().expect("a loan has its worker until it is dropped");
+    let worker = loan.worker();
     let run = async {
         let results = work.run(worker, jobs).await;
         assert_eq!(results.len(), expected, "{name} owes one answer a job");
@@ -292,6 +231,8 @@ async fn serve<W: Work>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     /// Answers each job with the size of its batch, once it is let through.

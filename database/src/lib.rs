@@ -15,6 +15,7 @@
 pub mod backend;
 pub mod error;
 pub mod lane;
+pub mod pool;
 pub mod session;
 pub mod url;
 

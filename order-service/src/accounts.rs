@@ -9,7 +9,10 @@
 use std::time::Duration;
 
 use client::Channel;
-use database::lane::{self, Bounds, Lane, Pool, Refused, Work};
+use database::{
+    lane::{self, Bounds, Lane, Refused, Work},
+    pool::Pool,
+};
 use failpoint::{Safeguard, is_off};
 use proto::{
     Reason,

@@ -10,7 +10,8 @@ use std::{error::Error, time::Duration};
 
 use database::{
     StoreError,
-    lane::{self, Bounds, Lane, Pool, Refused, Runner, Work},
+    lane::{self, Bounds, Lane, Refused, Runner, Work},
+    pool::Pool,
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use proto::id::{AccountId, IdempotencyKey, ProductId};

@@ -26,6 +26,7 @@ pub mod scenarios;
 pub mod shared_postgres;
 
 mod error;
+mod ports;
 mod process;
 
 pub use error::HarnessError;

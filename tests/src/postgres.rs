@@ -3,12 +3,8 @@
 //! fsync stays on: what the tests prove about crashes and what the reports say about speed
 //! would mean nothing without it.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -17,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::HarnessError;
+use crate::ports::free_port;
 use crate::process::{self, Process, User, command_as};
 
 /// Start, recovery after a crash, and stop each take at most this long.
@@ -274,35 +271,9 @@ fn programs() -> Option<PathBuf> {
     numbered.max().map(|(_, programs)| programs)
 }
 
-/// Below those that Linux gives to outgoing connections: a server that starts later, or again, finds its port free,
-/// whatever clients do meanwhile.
-const PORTS: Range<u16> = 10_000..32_000;
-
-/// A loopback port that nobody uses now, and that this process has not named before.
-pub(crate) fn free_port() -> Result<u16, HarnessError> {
-    static NAMED: AtomicUsize = AtomicUsize::new(0);
-    // Processes side by side begin at different ones.
-    let begin = 61 * std::process::id() as usize;
-    let next = || PORTS.clone().nth((begin + NAMED.fetch_add(1, Ordering::Relaxed)) % PORTS.len());
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let found = PORTS.filter_map(|_| next()).find(free);
-    found.ok_or_else(|| HarnessError::io("find a free port")(ErrorKind::AddrInUse.into()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn a_port_is_named_once_and_no_client_can_be_on_it() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port().unwrap())).unwrap();
-        let named: BTreeSet<_> = (0..100).map(|_| free_port().unwrap()).collect();
-        assert_eq!(named.len(), 100);
-        assert!(!named.contains(&taken.local_addr().unwrap().port()));
-        assert!(named.iter().all(|port| PORTS.contains(port)));
-    }
 
     #[tokio::test]
     async fn what_was_committed_survives_a_kill_and_a_restart() {

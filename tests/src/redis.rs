@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::HarnessError;
-use crate::postgres::free_port;
+use crate::ports::free_port;
 use crate::process::{Process, User};
 
 /// Where Debian puts it.

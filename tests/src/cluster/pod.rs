@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Binaries, PodSetup, http, metrics};
 use crate::HarnessError;
-use crate::postgres::free_port;
+use crate::ports::free_port;
 use crate::process::{Process, User};
 
 /// From start to ready, and from SIGTERM to the end; the flags below promise much less.

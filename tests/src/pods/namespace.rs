@@ -14,7 +14,7 @@ use crate::HarnessError;
 use crate::balancer::Balancer;
 use crate::cluster::{Binaries, Databases, Service};
 use crate::dns::{NameServer, Zone};
-use crate::postgres::free_port;
+use crate::ports::free_port;
 
 /// The bound on a pod's coming where nothing is in its way: probes, and a slow machine.
 const COMING: Duration = Duration::from_secs(120);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::HarnessError;
 use crate::echo::{Echo, Executed};
-use crate::postgres::free_port;
+use crate::ports::free_port;
 use crate::process::{Process, User};
 
 /// Longest wait for a pod to come or go.
