@@ -39,8 +39,8 @@ const POSTGRES_BY_KEY: [(&str, &str); 6] = [
 /// How long a SQLite writer waits for another process's write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a connection keeps of the file in memory at most: 64 MiB (in KiB, which SQLite wants negative). Keys are spread
-/// over the whole file, and SQLite's own 2 MB would read most pages anew for each batch.
+/// What a connection keeps of the file in memory at most: 64 MiB (in KiB, which SQLite wants negative), if it ever reads as
+/// much. Keys are spread over the whole file, and with SQLite's own 2 MB most pages would be read anew for each batch.
 const SQLITE_CACHE: &str = "-65536";
 
 /// Pages in the write-ahead log after which they are moved to the file: 32 MiB. With SQLite's own 4 MB it happens every

@@ -11,7 +11,7 @@ use crate::HarnessError;
 /// whatever clients do meanwhile.
 const PORTS: Range<u16> = 10_000..32_000;
 
-/// A port that nobody uses now, on whatever address, and that this process has not named before.
+/// A port that nobody uses now, on whichever IPv4 address, and that this process has not named before.
 pub(crate) fn free_port() -> Result<u16, HarnessError> {
     static NAMED: AtomicUsize = AtomicUsize::new(0);
     // Processes side by side begin at different ones.
@@ -21,7 +21,7 @@ pub(crate) fn free_port() -> Result<u16, HarnessError> {
     found.ok_or_else(|| HarnessError::io("find a free port")(ErrorKind::AddrInUse.into()))
 }
 
-/// Whether nobody listens there, on any address.
+/// Whether nobody listens there, on any IPv4 address.
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
 }

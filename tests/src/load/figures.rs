@@ -1,8 +1,6 @@
 //! The figures of a run.
 
-use std::num::NonZero;
 use std::ops::Sub;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,6 +20,8 @@ pub struct CpuUse {
     pub postgres: Duration,
     /// Other machines, to whom a hypervisor gave what was wanted here.
     pub stolen: Duration,
+    /// All that all processors had, used or not.
+    pub machine: Duration,
 }
 
 impl Sub for CpuUse {
@@ -34,6 +34,7 @@ impl Sub for CpuUse {
             account: self.account.saturating_sub(before.account),
             postgres: self.postgres.saturating_sub(before.postgres),
             stolen: self.stolen.saturating_sub(before.stolen),
+            machine: self.machine.saturating_sub(before.machine),
         }
     }
 }
@@ -65,9 +66,8 @@ impl Figures {
     /// The share of all processors that went to other machines, in percent. A tail beside much of it is not the service's.
     #[must_use]
     pub fn stolen_percent(&self) -> f64 {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        let had = self.time.as_secs_f64() * as_f64(u64::try_from(processors).unwrap_or(1));
-        100.0 * self.cpu.stolen.as_secs_f64() / had
+        let machine = self.cpu.machine.max(Duration::from_nanos(1));
+        100.0 * self.cpu.stolen.as_secs_f64() / machine.as_secs_f64()
     }
 
     /// All of it as one JSON object.

@@ -103,12 +103,14 @@ impl Stage {
     pub fn cpu(&self) -> CpuUse {
         let of = |pods: &[Pod]| pods.iter().filter_map(|pod| cpu::of(pod.pid()).ok()).sum();
         let postgres = self.postgres.as_ref().and_then(|server| cpu::of_family(server.pid()).ok());
+        let (machine, stolen) = cpu::of_machine().unwrap_or_default();
         CpuUse {
             load: cpu::of(std::process::id()).unwrap_or_default(),
             order: of(&self.cluster.order),
             account: of(&self.cluster.account),
             postgres: postgres.unwrap_or(Duration::ZERO),
-            stolen: cpu::stolen().unwrap_or_default(),
+            stolen,
+            machine,
         }
     }
 

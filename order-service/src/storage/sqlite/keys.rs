@@ -56,8 +56,8 @@ impl Transaction<Sqlite> for ReadKeys<'_> {
             keys.push(match query.fetch_optional(&mut *connection).await? {
                 Some(row) => Some(rows::key_row(&row, now)?),
                 None => {
-                    let placed = orders::by_key(connection, *account, key).await?;
-                    placed.as_ref().map(KeyRow::of_order)
+                    let placed = orders::by_keys(connection, &[(*account, key)]).await?;
+                    placed.values().next().map(KeyRow::of_order)
                 }
             });
         }

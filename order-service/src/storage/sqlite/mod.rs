@@ -2,7 +2,7 @@
 //!
 //! There is one writer at a time in the whole file, whichever process it is in, so nothing needs a lock. Where orders
 //! come in numbers, a batch goes in as JSON through `json_each`, one statement a table: each statement is a hop to sqlx's
-//! thread, a row is not. What is rare is a plain loop. Every commit is flushed to disk; batches share the flush.
+//! thread, a row is not. Other batches are plain loops. Every commit is flushed to disk; batches share the flush.
 
 mod catalog;
 mod claim;

@@ -25,9 +25,11 @@ const INSERT_PAYMENTS: &str = "
     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, unhex(value ->> 4), 'COMPLETED'
     FROM json_each(?1)";
 
-const BY_KEY: &str = "
-    SELECT o.*, p.payment_id FROM orders AS o JOIN payments AS p USING (account_id, order_id)
-    WHERE o.account_id = ?1 AND o.idempotency_key = ?2";
+const BY_KEYS: &str = "
+    SELECT o.*, p.payment_id
+    FROM json_each(?1) AS c
+    CROSS JOIN orders AS o ON o.account_id = c.value ->> 0 AND o.idempotency_key = c.value ->> 1
+    CROSS JOIN payments AS p USING (account_id, order_id)";
 
 const BY_ID: &str = "
     SELECT o.*, p.payment_id FROM orders AS o JOIN payments AS p USING (account_id, order_id)
@@ -86,23 +88,22 @@ pub(super) async fn earlier<'a>(
     connection: &mut SqliteConnection,
     requests: impl Iterator<Item = &'a Request>,
 ) -> sqlx::Result<Earlier> {
-    let mut earlier = Earlier::new();
-    for request in requests {
-        if let Some(order) = by_key(connection, request.account, &request.key).await? {
-            earlier.insert((request.account, request.key.clone()), order);
-        }
-    }
-    Ok(earlier)
+    let keys: Vec<_> = requests.map(|request| (request.account, &request.key)).collect();
+    by_keys(connection, &keys).await
 }
 
-/// Finds the order that a key made.
-pub(super) async fn by_key(
+/// Finds the orders that these keys made. Nothing is asked about no keys.
+pub(super) async fn by_keys(
     connection: &mut SqliteConnection,
-    account: AccountId,
-    key: &IdempotencyKey,
-) -> sqlx::Result<Option<Order>> {
-    let query = sqlx::query(BY_KEY).bind(account.get()).bind(key.as_str());
-    query.fetch_optional(connection).await?.as_ref().map(rows::order).transpose()
+    keys: &[(AccountId, &IdempotencyKey)],
+) -> sqlx::Result<Earlier> {
+    if keys.is_empty() {
+        return Ok(Earlier::new());
+    }
+    let keys = keys.iter().map(|(account, key)| json!([account.get(), key.as_str()]));
+    let found = sqlx::query(BY_KEYS).bind(rows::table(keys)).fetch_all(connection).await?;
+    let keyed = |row| rows::order(row).map(|order| ((order.account, order.key.clone()), order));
+    found.iter().map(keyed).collect()
 }
 
 pub(super) struct ReadOrders<'a> {

@@ -31,15 +31,14 @@ const DECIDE: &str = "
 
 /// What [`Safeguard::FenceCheck`] keeps from happening.
 const DECIDE_UNFENCED: &str = "
-    UPDATE idempotency_keys AS k
-    SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2, fence = c.value ->> 3
+    UPDATE idempotency_keys AS k SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2
     FROM json_each(?1) AS c
     WHERE k.account_id = c.value ->> 0 AND k.idempotency_key = c.value ->> 1
       AND k.order_id = unhex(c.value ->> 2)
-    RETURNING order_id, fence";
+    RETURNING order_id, (SELECT value ->> 3 FROM json_each(?1) WHERE unhex(value ->> 2) = order_id) AS fence";
 
 const CORRECT: &str = "
-    UPDATE idempotency_keys AS k SET status = c.value ->> 4, response = c.value ->> 5, decided_at = ?2
+    UPDATE idempotency_keys AS k SET status = c.value ->> 4, response = c.value ->> 5
     FROM json_each(?1) AS c
     WHERE k.account_id = c.value ->> 0 AND k.idempotency_key = c.value ->> 1
       AND k.order_id = unhex(c.value ->> 2) AND k.fence = c.value ->> 3";
@@ -82,7 +81,7 @@ impl Transaction<Sqlite> for Settle<'_> {
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
         orders::insert(connection, &decision::placed(&decided)).await?;
-        correct(connection, &decided, now).await?;
+        correct(connection, &decided).await?;
         let settled = decision::answers(self.settlements, &decided, at);
         let notices: Vec<_> = settled.iter().filter_map(|it| it.notice.as_ref()).collect();
         outbox::insert(connection, &notices, now + rows::micros(self.lease)).await?;
@@ -145,13 +144,11 @@ fn key_row(claim: &Claim, outcome: &Outcome) -> Value {
 async fn correct(
     connection: &mut SqliteConnection,
     decided: &[(&Settlement, &Decision)],
-    now: Micros,
 ) -> sqlx::Result<()> {
     let failed = decision::unexpected(decided);
     if !failed.is_empty() {
         let failed = failed.into_iter().map(|(claim, outcome)| key_row(claim, outcome));
-        let query = sqlx::query(CORRECT).bind(rows::table(failed)).bind(now);
-        query.execute(&mut *connection).await?;
+        sqlx::query(CORRECT).bind(rows::table(failed)).execute(&mut *connection).await?;
     }
     for (settlement, decision) in decided {
         if let Decision::Restored(order) = decision {
