@@ -28,11 +28,11 @@ const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Commands that may wait, and that one transaction takes: more than 256 gain nothing and hold locks longer.
 const CHANGES: Bounds =
-    Bounds { queue: 8192, batch: 256, patience: PATIENCE, linger: Duration::ZERO };
+    Bounds { queue: 8192, batch: 256, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
 /// Questions that may wait, and that are read together: 32 pages of 500 lines are a few megabytes.
 const QUESTIONS: Bounds =
-    Bounds { queue: 8192, batch: 32, patience: PATIENCE, linger: Duration::ZERO };
+    Bounds { queue: 8192, batch: 32, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
 /// Takes commands and questions to the workers. Cheap to clone.
 #[derive(Clone)]

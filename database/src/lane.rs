@@ -4,8 +4,9 @@
 //! its lane idle starts at once. While a batch runs, the next one is begun only when it is full, or when the latest was
 //! begun so long ago ([`Bounds::patience`]) that it may be stuck. So batches grow with the load instead of being split
 //! up among whoever is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up
-//! for long. Where nobody waits for an answer, jobs may be told to wait for company ([`Bounds::linger`]). Lanes that want a worker when
-//! all work get one in the order in which they asked, and gather meanwhile.
+//! for long. Jobs may be told to wait for company ([`Bounds::linger`]): where nobody waits for an answer, or while so many
+//! come that larger batches save each of them more than it waits. Lanes that want a worker when all work get one in the
+//! order in which they asked, and gather meanwhile.
 //!
 //! Promised: every accepted job gets its answer, or [`Refused::Lost`] when its batch panicked. A full queue refuses
 //! at once. After [`Runner::stop`] new jobs are refused, waiting ones are still run.
@@ -52,8 +53,11 @@ pub struct Bounds {
     pub batch: usize,
     /// After this time without an answer to the latest batch, another worker takes what waits.
     pub patience: Duration,
-    /// How long a job waits for others to go with it, unless they fill a batch. Zero where somebody waits for the answer.
+    /// How long a job waits for others to go with it, unless they fill a batch.
     pub linger: Duration,
+    /// Jobs that must be coming in such a time for anybody to wait so: few callers would wait for nobody. With zero the
+    /// first job waits already.
+    pub crowd: usize,
 }
 
 /// Why a job has no answer.
@@ -105,6 +109,7 @@ pub fn start<W: Work>(
         begun: Instant::now(),
         next: Vec::new(),
         gathered_since: Instant::now(),
+        arrivals: Arrivals::new(bounds.linger),
     };
     let driver = tokio::spawn(driver.drive(waiting, stop.clone()));
     (Lane { queue }, Runner { driver, stop })
@@ -149,6 +154,7 @@ struct Driver<W: Work> {
     /// The batch that is being gathered.
     next: Vec<Ticket<W::Job, W::Answer>>,
     gathered_since: Instant,
+    arrivals: Arrivals,
 }
 
 impl<W: Work> Driver<W> {
@@ -172,6 +178,7 @@ impl<W: Work> Driver<W> {
                 () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
                 taken = waiting.recv_many(&mut self.next, room), if open && room > 0 => {
                     open = taken > 0;
+                    self.arrivals.count(taken);
                     if gathered == 0 {
                         self.gathered_since = Instant::now();
                     }
@@ -183,9 +190,11 @@ impl<W: Work> Driver<W> {
         }
     }
 
-    /// When what was gathered may be begun though the batch is not full. Moves forward only by beginning one.
+    /// When what was gathered may be begun though the batch is not full.
     fn due(&self) -> Instant {
-        let lingered = self.gathered_since + self.bounds.linger;
+        let crowded = self.arrivals.before >= self.bounds.crowd;
+        let linger = if crowded { self.bounds.linger } else { Duration::ZERO };
+        let lingered = self.gathered_since + linger;
         match self.running.is_empty() {
             true => lingered,
             false => lingered.max(self.begun + self.bounds.patience),
@@ -198,6 +207,30 @@ impl<W: Work> Driver<W> {
         metrics::histogram!("lane_batch_jobs", "lane" => name).record(tickets.len() as f64);
         self.running.spawn(serve(name, work, loan, tickets));
         self.begun = Instant::now();
+    }
+}
+
+/// How many jobs come in a time, counted from the first of them.
+struct Arrivals {
+    window: Duration,
+    since: Instant,
+    counted: usize,
+    /// What the window before counted. Zero when there was a pause since.
+    before: usize,
+}
+
+impl Arrivals {
+    fn new(window: Duration) -> Self {
+        Self { window, since: Instant::now(), counted: 0, before: 0 }
+    }
+
+    fn count(&mut self, jobs: usize) {
+        let elapsed = self.since.elapsed();
+        if elapsed >= self.window {
+            self.before = if elapsed < 2 * self.window { self.counted } else { 0 };
+            (self.since, self.counted) = (Instant::now(), 0);
+        }
+        self.counted += jobs;
     }
 }
 
@@ -263,7 +296,7 @@ mod tests {
         queue: usize,
         batch: usize,
     ) -> (Arc<Semaphore>, Lane<u32, usize>, Runner) {
-        let bounds = Bounds { queue, batch, patience: PATIENCE, linger: Duration::ZERO };
+        let bounds = Bounds { queue, batch, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
         gate_within(pool, bounds)
     }
 
@@ -381,7 +414,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lane_that_lingers_waits_for_company_until_the_batch_is_full() {
         let linger = Duration::from_millis(50);
-        let bounds = Bounds { queue: 10, batch: 3, patience: PATIENCE, linger };
+        let bounds = Bounds { queue: 10, batch: 3, patience: PATIENCE, linger, crowd: 0 };
         let (gate, lane, runner) = gate_within(&Pool::new(vec![(); 2]), bounds);
         gate.add_permits(9);
         let began = Instant::now();
@@ -393,6 +426,31 @@ mod tests {
         assert_eq!(began.elapsed(), linger);
         assert_eq!(submit(&lane, &[3, 4, 5]).await.await.unwrap(), [Ok(3); 3]);
         assert_eq!(began.elapsed(), linger);
+        runner.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_lingers_only_while_a_crowd_comes() {
+        let linger = Duration::from_millis(4);
+        let bounds = Bounds { queue: 99, batch: 99, patience: PATIENCE, linger, crowd: 3 };
+        let (gate, lane, runner) = gate_within(&Pool::new(vec![(); 2]), bounds);
+        gate.add_permits(99);
+        let mut waits = Vec::new();
+        // Two in four milliseconds are no crowd; four are, from the next four milliseconds on; after a pause they are gone.
+        for pause in [2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 50, 2] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let (lane, came) = (lane.clone(), Instant::now());
+            waits.push(tokio::spawn(async move {
+                lane.submit(1).await.unwrap();
+                came.elapsed()
+            }));
+            settle().await;
+        }
+        let mut waited = Vec::new();
+        for wait in waits {
+            waited.push(wait.await.unwrap().as_millis());
+        }
+        assert_eq!(waited, [0, 0, 0, 0, 0, 0, 0, 4, 3, 2, 0, 0]);
         runner.stop().await;
     }
 

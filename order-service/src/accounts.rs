@@ -51,6 +51,7 @@ const URGENT: Bounds = Bounds {
     batch: 256,
     patience: Duration::from_millis(5),
     linger: Duration::ZERO,
+    crowd: 0,
 };
 
 /// The same where nobody waits: few large calls cost the account service and its database less than many small ones.

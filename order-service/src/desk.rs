@@ -33,10 +33,14 @@ const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Jobs of one kind that may wait, and that one transaction takes: larger ones gain little and hold locks longer.
 const BOUNDS: Bounds =
-    Bounds { queue: 16_384, batch: 256, patience: PATIENCE, linger: Duration::ZERO };
+    Bounds { queue: 16_384, batch: 256, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
+
+/// Claims are short, so that few gather while a batch of them runs, and each batch has its price. From some 1,500 a second
+/// on they wait for company.
+const CLAIMS: Bounds = Bounds { linger: Duration::from_millis(4), crowd: 6, ..BOUNDS };
 
 /// Pages read together: each may be large, and other questions wait for the same connection.
-const PAGES: Bounds = Bounds { queue: 4096, batch: 8, patience: PATIENCE, linger: Duration::ZERO };
+const PAGES: Bounds = Bounds { queue: 4096, batch: 8, ..BOUNDS };
 
 /// Takes jobs to the workers. Cheap to clone.
 #[derive(Clone)]
@@ -88,7 +92,8 @@ pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
     let writers = &Pool::new(writers);
     let readers = &Pool::new(readers);
     let desk = Desk {
-        claims: all.start("claim", writers, |store, batch| store.claim(batch).boxed()),
+        claims: all
+            .start_within(CLAIMS, "claim", writers, |store, batch| store.claim(batch).boxed()),
         take_overs: all.start("take_over", writers, |store, batch| store.take_over(batch).boxed()),
         settlements: all.start("settle", writers, |store, batch| store.settle(batch).boxed()),
         hand_backs: all.start("hand_back", writers, |store, batch| {
