@@ -31,12 +31,8 @@ impl<W> Pool<W> {
     pub(crate) async fn lend(&mut self) -> Loan<W> {
         let permit = poll_fn(|context| self.free.poll_acquire(context)).await;
         let permit = permit.expect("the semaphore is never closed");
-        let worker = self.idle().pop().expect("there is a worker for each permit");
+        let worker = locked(&self.idle).pop().expect("there is a worker for each permit");
         Loan { worker: Some(worker), pool: Arc::clone(&self.idle), _permit: permit }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<W>> {
-        locked(&self.idle)
     }
 }
 

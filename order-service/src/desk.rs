@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(25);
 const BOUNDS: Bounds =
     Bounds { queue: 16_384, batch: 256, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
-/// Claims are short, so that few gather while a batch of them runs, and each batch has its price. From some 1,500 a second
-/// on they wait for company.
+/// Claims are short, so that few gather while a batch of them runs, and each batch has its price. So they wait for company:
+/// from some 1,500 a second on, or when a burst is as dense.
 const CLAIMS: Bounds = Bounds { linger: Duration::from_millis(4), crowd: 6, ..BOUNDS };
 
 /// Pages read together: each may be large, and other questions wait for the same connection.

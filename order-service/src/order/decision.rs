@@ -59,6 +59,9 @@ pub struct Settled {
     pub notice: Option<Notice>,
 }
 
+/// Settlements whose fences held, in their order, with what was decided of each.
+pub type Pairs<'a> = [(&'a Settlement, &'a Decision)];
+
 /// Pieces in stock, by product.
 pub type Stock = HashMap<ProductId, i64>;
 
@@ -127,7 +130,7 @@ fn decide_one(
 }
 
 /// The new orders among what was decided.
-pub fn placed<'a>(decided: &[(&Settlement, &'a Decision)]) -> Vec<&'a Order> {
+pub fn placed<'a>(decided: &Pairs<'a>) -> Vec<&'a Order> {
     let placed = decided.iter().filter_map(|(_, decision)| match decision {
         Decision::Placed(order) => Some(order),
         Decision::Failed(_) | Decision::Restored(_) => None,
@@ -136,7 +139,7 @@ pub fn placed<'a>(decided: &[(&Settlement, &'a Decision)]) -> Vec<&'a Order> {
 }
 
 /// The claims whose keys say something else by now than what came of them.
-pub fn unexpected<'a>(decided: &[(&'a Settlement, &'a Decision)]) -> Vec<(&'a Claim, &'a Outcome)> {
+pub fn unexpected<'a>(decided: &Pairs<'a>) -> Vec<(&'a Claim, &'a Outcome)> {
     let failed = decided.iter().filter_map(|(settlement, decision)| match decision {
         Decision::Failed(outcome) if *outcome != settlement.expected() => {
             Some((&settlement.claim, outcome))
@@ -150,7 +153,7 @@ pub fn unexpected<'a>(decided: &[(&'a Settlement, &'a Decision)]) -> Vec<(&'a Cl
 /// is in that order too, with settlements missing whose fences did not hold: those find theirs elsewhere.
 pub fn answers(
     settlements: &[Settlement],
-    decided: &[(&Settlement, &Decision)],
+    decided: &Pairs<'_>,
     at: OffsetDateTime,
 ) -> Vec<Settled> {
     let mut decided = decided.iter().peekable();

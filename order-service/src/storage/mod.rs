@@ -10,8 +10,12 @@ pub mod sqlite;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use database::{Backend, DatabaseUrl, StoreError};
-use proto::id::{AccountId, IdempotencyKey, ProductId};
+use proto::{
+    Money,
+    id::{AccountId, IdempotencyKey, ProductId},
+};
 use serde::Serialize;
+use time::Date;
 use uuid::Uuid;
 
 use crate::order::{
@@ -35,6 +39,19 @@ pub struct NewClaim {
     pub request: Arc<Request>,
     /// The id that the order gets if the key is free.
     pub order_id: Uuid,
+}
+
+impl NewClaim {
+    /// What came of it, at this price. `day` is that of its row, if it got one.
+    fn answer(&self, price: Result<Money, Unpriced>, day: Option<Date>) -> Claimed {
+        let amount = match price {
+            Ok(amount) => amount,
+            Err(unpriced) => return Claimed::Unpriced(unpriced),
+        };
+        let (request, order_id) = (self.request.clone(), self.order_id);
+        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence: 1, day });
+        day.map_or(Claimed::Taken, claim)
+    }
 }
 
 /// What came of wanting a key.

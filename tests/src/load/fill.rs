@@ -65,10 +65,11 @@ const ACCOUNT_TABLES: [&str; 3] = [
         ),
         " JOIN accounts AS a ON a.account_id = account"
     ),
-    "UPDATE accounts AS a SET balance = a.balance - paid.orders, entries = a.entries + paid.orders
-     FROM (SELECT 1 + i / (($1 + $2 - 1) / $2) AS account, count(*) AS orders
-           FROM generate_series(0, $1 - 1) AS i GROUP BY 1) AS paid
-     WHERE a.account_id = paid.account",
+    concat!(
+        "UPDATE accounts AS a SET balance = a.balance - paid.orders, entries = a.entries + paid.orders FROM (",
+        of_each_order!("SELECT account, count(*) AS orders"),
+        " GROUP BY account) AS paid WHERE a.account_id = paid.account"
+    ),
 ];
 
 /// Writes history into the databases of a pair that is idle.

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::rows;
 use crate::{
-    order::{key::Claim, request::Unpriced},
+    order::request::Unpriced,
     storage::{Claimed, KEY_DAYS, NewClaim},
 };
 
@@ -113,20 +113,10 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
         let (days, now) = self.insert(connection, &priced).await?;
         #[cfg(feature = "failpoints")]
         super::mutants::uncommit(connection, days.keys().copied()).await?;
-        let answer = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| match price {
-            Err(unpriced) => Claimed::Unpriced(*unpriced),
-            Ok(amount) => match days.get(&claim.order_id) {
-                None => Claimed::Taken,
-                Some(day) => Claimed::Mine(Claim {
-                    request: claim.request.clone(),
-                    order_id: claim.order_id,
-                    amount: *amount,
-                    fence: 1,
-                    day: *day,
-                }),
-            },
-        };
-        let answers = self.claims.iter().zip(&priced).map(answer).collect();
+        let answers = self.claims.iter().zip(&priced);
+        let answers = answers
+            .map(|(claim, price)| claim.answer(*price, days.get(&claim.order_id).copied()))
+            .collect();
         Ok(ClaimedKeys { answers, now })
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{keys::bind_claims, orders, outbox, rows};
 use crate::order::{
     Order,
-    decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+    decision::{self, Decision, Earlier, Pairs, Settled, Settlement, Stock},
     key::Outcome,
 };
 
@@ -102,8 +102,6 @@ impl Transaction<Postgres> for Settle<'_> {
         Ok(settled)
     }
 }
-
-type Pairs<'a> = [(&'a Settlement, &'a Decision)];
 
 impl Settle<'_> {
     /// Decides; and decides again, with the earlier orders of their keys, before anybody is told no.

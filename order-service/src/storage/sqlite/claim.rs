@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Micros};
 use crate::{
-    order::{key::Claim, request::Unpriced},
+    order::request::Unpriced,
     storage::{Claimed, NewClaim},
 };
 
@@ -51,18 +51,9 @@ impl Transaction<Sqlite> for ClaimKeys<'_> {
         let priced: Vec<_> =
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
         let mine = self.insert(connection, &priced, now).await?;
-        let answer = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| match price {
-            Err(unpriced) => Claimed::Unpriced(*unpriced),
-            Ok(amount) if mine.contains(&claim.order_id) => Claimed::Mine(Claim {
-                request: claim.request.clone(),
-                order_id: claim.order_id,
-                amount: *amount,
-                fence: 1,
-                day,
-            }),
-            Ok(_) => Claimed::Taken,
-        };
-        Ok(self.claims.iter().zip(&priced).map(answer).collect())
+        let got = |claim: &NewClaim| mine.contains(&claim.order_id).then_some(day);
+        let answers = self.claims.iter().zip(&priced);
+        Ok(answers.map(|(claim, price)| claim.answer(*price, got(claim))).collect())
     }
 }
 

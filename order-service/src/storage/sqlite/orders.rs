@@ -14,7 +14,7 @@ use crate::{
     storage::Cancelled,
 };
 
-/// Rows: account, order, amount, time; of an order its key and basket as well, of a payment its id.
+/// Rows, of this and of the next: account, order, amount, time, key, basket, payment.
 const INSERT_ORDERS: &str = "
     INSERT INTO orders (account_id, order_id, amount, created_at, idempotency_key, basket, status)
     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'PLACED'
@@ -22,7 +22,7 @@ const INSERT_ORDERS: &str = "
 
 const INSERT_PAYMENTS: &str = "
     INSERT INTO payments (account_id, order_id, amount, created_at, payment_id, status)
-    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, unhex(value ->> 4), 'COMPLETED'
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, unhex(value ->> 6), 'COMPLETED'
     FROM json_each(?1)";
 
 const BY_KEYS: &str = "
@@ -56,7 +56,7 @@ pub(super) async fn insert(
     if orders.is_empty() {
         return Ok(());
     }
-    let order_rows = orders.iter().map(|order| {
+    let placed = orders.iter().map(|order| {
         json!([
             order.account.get(),
             rows::id(order.order_id),
@@ -64,21 +64,12 @@ pub(super) async fn insert(
             rows::micros_of(order.placed_at),
             order.key.as_str(),
             order.basket.to_json(),
-        ])
-    });
-    let payment_rows = orders.iter().map(|order| {
-        json!([
-            order.account.get(),
-            rows::id(order.order_id),
-            order.amount.units(),
-            rows::micros_of(order.placed_at),
             rows::id(order.payment_id),
         ])
     });
-    let writes =
-        [(INSERT_ORDERS, rows::table(order_rows)), (INSERT_PAYMENTS, rows::table(payment_rows))];
-    for (statement, rows) in writes {
-        sqlx::query(statement).bind(rows).execute(&mut *connection).await?;
+    let placed = rows::table(placed);
+    for statement in [INSERT_ORDERS, INSERT_PAYMENTS] {
+        sqlx::query(statement).bind(&placed).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::order::{
     Order,
-    decision::{self, Decision, Earlier, Settled, Settlement, Stock},
+    decision::{self, Decision, Earlier, Pairs, Settled, Settlement, Stock},
     key::{Claim, Outcome},
 };
 
@@ -141,10 +141,7 @@ fn key_row(claim: &Claim, outcome: &Outcome) -> Value {
 }
 
 /// Rewrites keys whose outcome is not the one that was expected.
-async fn correct(
-    connection: &mut SqliteConnection,
-    decided: &[(&Settlement, &Decision)],
-) -> sqlx::Result<()> {
+async fn correct(connection: &mut SqliteConnection, decided: &Pairs<'_>) -> sqlx::Result<()> {
     let failed = decision::unexpected(decided);
     if !failed.is_empty() {
         let failed = failed.into_iter().map(|(claim, outcome)| key_row(claim, outcome));
