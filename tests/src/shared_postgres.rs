@@ -12,6 +12,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use sqlx::PgConnection;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::HarnessError;
@@ -61,6 +62,19 @@ impl Shared {
         create_database(&format!("{}postgres", self.base), &name).await?;
         Ok(format!("{}{name}", self.base))
     }
+}
+
+/// The indexes of a database that sort text as its collation says, which changes with the system's library: a unique one
+/// then lets duplicates in.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn indexes_by_collation(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let query = "
+        SELECT DISTINCT i.indexrelid::regclass::text
+        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid, unnest(i.indcollation) AS sorted
+        WHERE c.relnamespace = 'public'::regnamespace AND sorted NOT IN (0, '\"C\"'::regcollation)";
+    sqlx::query_scalar(query).fetch_all(connection).await
 }
 
 impl Drop for Shared {

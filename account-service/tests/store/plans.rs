@@ -7,6 +7,7 @@ use std::{
 
 use database::Postgres;
 use sqlx::{Connection, PgConnection};
+use tests::shared_postgres::indexes_by_collation;
 
 use crate::{
     commands::{capture, deposit, open, refund, reserve, reserve_for},
@@ -61,4 +62,11 @@ async fn no_batch_reads_a_whole_table_even_before_the_first_analyze() {
     for (table, (whole, by_key)) in counts {
         assert!(whole <= 2, "{table} was read whole {whole} times, by key {by_key} times");
     }
+}
+
+#[tokio::test]
+async fn no_index_depends_on_the_collation_of_the_database() {
+    let place = Postgres::fresh().await;
+    let mut connection = PgConnection::connect_with(&place.options).await.unwrap();
+    assert_eq!(indexes_by_collation(&mut connection).await.unwrap(), Vec::<String>::new());
 }

@@ -8,6 +8,7 @@ use order_service::{
     storage::{Claimed, Store, postgres::PostgresStore},
 };
 use sqlx::{ConnectOptions, PgConnection};
+use tests::shared_postgres::indexes_by_collation;
 
 use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};
 
@@ -80,4 +81,15 @@ async fn what_an_order_reads_does_not_grow_with_the_tables() {
     let by_one = (read(&mut connection).await - before) / i64::try_from(orders).unwrap();
     assert!(by_one <= READ_BY_ONE_ORDER, "{by_one} rows were read for each order");
     assert!(by_one > 0, "the counters do not count");
+}
+
+#[tokio::test]
+async fn no_index_depends_on_the_collation_of_the_database() {
+    let place = PostgresStore::fresh().await;
+    let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
+    let mut connection = address.connect().await.unwrap();
+    assert_eq!(indexes_by_collation(&mut connection).await.unwrap(), Vec::<String>::new());
+    let other = "CREATE INDEX by_basket ON orders (basket)";
+    sqlx::raw_sql(other).execute(&mut connection).await.unwrap();
+    assert_eq!(indexes_by_collation(&mut connection).await.unwrap(), ["by_basket"]);
 }

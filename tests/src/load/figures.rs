@@ -6,33 +6,53 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Tally;
+use crate::cpu;
 
-/// CPU time by who used it.
+/// CPU time by who used it. Nothing is known of processes that somebody else started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuUse {
     /// The load generator.
     pub load: Duration,
     /// order-service.
-    pub order: Duration,
+    pub order: Option<Duration>,
     /// account-service.
-    pub account: Duration,
-    /// The database server with all its processes.
-    pub postgres: Duration,
+    pub account: Option<Duration>,
+    /// The database server with all its processes, if there is one.
+    pub postgres: Option<Duration>,
     /// Other machines, to whom a hypervisor gave what was wanted here.
     pub stolen: Duration,
     /// All that all processors had, used or not.
     pub machine: Duration,
 }
 
+impl CpuUse {
+    /// What this process and this machine used so far.
+    #[must_use]
+    pub fn of_load() -> Self {
+        let (machine, stolen) = cpu::of_machine().unwrap_or_default();
+        let load = cpu::of(std::process::id()).unwrap_or_default();
+        Self { load, stolen, machine, ..Self::default() }
+    }
+
+    /// All that an order cost, but for its load generator.
+    #[must_use]
+    pub fn system(&self) -> Duration {
+        [self.order, self.account, self.postgres].into_iter().flatten().sum()
+    }
+}
+
 impl Sub for CpuUse {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
+        let since = |now: Option<Duration>, before: Option<Duration>| {
+            Some(now?.saturating_sub(before.unwrap_or_default()))
+        };
         Self {
             load: self.load.saturating_sub(before.load),
-            order: self.order.saturating_sub(before.order),
-            account: self.account.saturating_sub(before.account),
-            postgres: self.postgres.saturating_sub(before.postgres),
+            order: since(self.order, before.order),
+            account: since(self.account, before.account),
+            postgres: since(self.postgres, before.postgres),
             stolen: self.stolen.saturating_sub(before.stolen),
             machine: self.machine.saturating_sub(before.machine),
         }
@@ -70,10 +90,11 @@ impl Figures {
         100.0 * self.cpu.stolen.as_secs_f64() / machine.as_secs_f64()
     }
 
-    /// All of it as one JSON object.
+    /// All of it as one JSON object; what is not known is null.
     #[must_use]
     pub fn json(&self) -> Value {
         let tally = &self.tally;
+        let of_system = |part: Option<Duration>| part.map(|it| rounded(self.cpu_per_thousand(it)));
         json!({
             "seconds": rounded(self.time.as_secs_f64()),
             "requests": tally.requests(),
@@ -90,9 +111,9 @@ impl Figures {
             "stolen_percent": rounded(self.stolen_percent()),
             "cpu_s_per_1000": {
                 "load": rounded(self.cpu_per_thousand(self.cpu.load)),
-                "order": rounded(self.cpu_per_thousand(self.cpu.order)),
-                "account": rounded(self.cpu_per_thousand(self.cpu.account)),
-                "postgres": rounded(self.cpu_per_thousand(self.cpu.postgres)),
+                "order": of_system(self.cpu.order),
+                "account": of_system(self.cpu.account),
+                "postgres": of_system(self.cpu.postgres),
             },
         })
     }

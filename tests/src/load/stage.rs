@@ -1,7 +1,5 @@
 //! A pair of services of one's own to put load on: release or debug, as the program that asks.
 
-use std::time::Duration;
-
 use database::DatabaseUrl;
 
 use super::{Connections, CpuUse};
@@ -101,16 +99,12 @@ impl Stage {
     /// CPU time used so far, by who used it. What has ended counts as nothing.
     #[must_use]
     pub fn cpu(&self) -> CpuUse {
-        let of = |pods: &[Pod]| pods.iter().filter_map(|pod| cpu::of(pod.pid()).ok()).sum();
-        let postgres = self.postgres.as_ref().and_then(|server| cpu::of_family(server.pid()).ok());
-        let (machine, stolen) = cpu::of_machine().unwrap_or_default();
+        let of = |pods: &[Pod]| Some(pods.iter().filter_map(|pod| cpu::of(pod.pid()).ok()).sum());
         CpuUse {
-            load: cpu::of(std::process::id()).unwrap_or_default(),
             order: of(&self.cluster.order),
             account: of(&self.cluster.account),
-            postgres: postgres.unwrap_or(Duration::ZERO),
-            stolen,
-            machine,
+            postgres: self.postgres.as_ref().and_then(|server| cpu::of_family(server.pid()).ok()),
+            ..CpuUse::of_load()
         }
     }
 

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
 use tests::books;
 use tests::document_b;
-use tests::load::Figures;
+use tests::load::{CpuUse, Figures};
 
 use crate::pair::PIECES;
 use crate::pgbench::Rates;
@@ -79,10 +79,11 @@ pub(crate) fn show(
 fn figures(rounds: &[Round], single: &Single) -> Value {
     let over = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     let orders = |round: &Round| round.orders.per_second();
-    let us = |part: fn(&Figures) -> Duration| {
-        over(&|round| round.orders.cpu_per_thousand(part(&round.orders)) * 1000.0).round()
+    let us = |part: fn(&CpuUse) -> Option<Duration>| {
+        let used = |round: &Round| part(&round.orders.cpu).unwrap_or_default();
+        over(&|round| round.orders.cpu_per_thousand(used(round)) * 1000.0).round()
     };
-    let cost = |f: &Figures| f.cpu_per_thousand(f.cpu.order + f.cpu.account + f.cpu.postgres);
+    let cost = |f: &Figures| f.cpu_per_thousand(f.cpu.system());
     let last = |requests| {
         let of_crowd = single.crowds.runs.iter().filter(|run| run.requests == requests);
         of_crowd.map(|run| run.elapsed_ms).fold(0.0, f64::max)
@@ -97,8 +98,8 @@ fn figures(rounds: &[Round], single: &Single) -> Value {
         "orders_p99_ms": two(over(&|r| r.orders.tally.quantile_ms(0.99))),
         "orders_stolen_percent": two(over(&|r| r.orders.stolen_percent())),
         "cpu_us_per_order": {
-            "load": us(|f| f.cpu.load), "order": us(|f| f.cpu.order),
-            "account": us(|f| f.cpu.account), "postgres": us(|f| f.cpu.postgres),
+            "load": us(|cpu| Some(cpu.load)), "order": us(|cpu| cpu.order),
+            "account": us(|cpu| cpu.account), "postgres": us(|cpu| cpu.postgres),
         },
         "orders_of_1000_clients_per_s": over(&|r| r.orders_of_many.per_second()).round(),
         "orders_of_1000_clients_p99_ms": two(over(&|r| r.orders_of_many.tally.quantile_ms(0.99))),

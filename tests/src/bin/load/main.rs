@@ -132,7 +132,7 @@ async fn put_on(
     let requests = &args.requests;
     let (mix, deadline) = (mix(requests), requests.deadline);
     let plan = Plan { pace: requests.pace(), first: 0, warm_up: args.warm_up };
-    let cpu = || stage.map_or_else(CpuUse::default, Stage::cpu);
+    let cpu = || stage.map_or_else(CpuUse::of_load, Stage::cpu);
     let counting = async |record: &Record| {
         let watching = async {
             memory.watch(stage, args.duration).await;
