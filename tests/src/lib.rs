@@ -26,7 +26,9 @@ pub mod scenarios;
 pub mod shared_postgres;
 
 mod error;
+mod interrupt;
 mod ports;
 mod process;
 
 pub use error::HarnessError;
+pub use interrupt::{Interrupted, interrupted, unless_interrupted};

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{MutexGuard, watch};
+use tokio::task::yield_now;
 
 use crate::balance::{Connectivity, Pick, Picker};
 use crate::capacity::Waiting;
@@ -32,13 +33,25 @@ pub(super) async fn acquire(
     avoid: Option<EndpointId>,
     wait_for_ready: bool,
 ) -> Result<Slot, NoPlace> {
-    let capacity = &shared.setup.capacity;
-    if capacity.waiting() == 0
+    if shared.setup.capacity.waiting() == 0
         && let Pick::Slot(slot) = shared.pickers.borrow().pick(avoid, &shared.setup.entropy)
     {
         return Ok(slot);
     }
-    let waiting = capacity.enter().ok_or(NoPlace::Crowded)?;
+    let place = wait_for_place(shared, avoid, wait_for_ready).await;
+    if place.is_err() {
+        // Who asks again at once, and again, must not keep the channel's own tasks from connecting.
+        yield_now().await;
+    }
+    place
+}
+
+async fn wait_for_place(
+    shared: &Shared,
+    avoid: Option<EndpointId>,
+    wait_for_ready: bool,
+) -> Result<Slot, NoPlace> {
+    let waiting = shared.setup.capacity.enter().ok_or(NoPlace::Crowded)?;
     let mut pickers = shared.pickers.clone();
     let _front = stand_in_line(&waiting, &mut pickers, wait_for_ready).await?;
     loop {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 use tower_service::Service;
 
-use crate::call::{CONFIG, PLAIN, request, start, start_waiting};
+use crate::call::{CONFIG, PLAIN, request, send, start, start_waiting};
 use crate::peer::Peer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -83,6 +83,30 @@ async fn nonsense_after_settings_fails_calls_under_way_and_the_channel_recovers(
     let stream = wire.request().await;
     wire.reply(stream, "back").await;
     assert_eq!(call.await.unwrap().unwrap().1, Code::Ok);
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_again_at_once_does_not_keep_the_channel_from_connecting() {
+    let peer = Peer::listen().await;
+    let channel = Channel::builder(format!("static:///{}", peer.address)).build().unwrap();
+    drop(peer.accept_raw().await);
+    let serving = tokio::spawn(async move {
+        let mut wire = peer.accept().await;
+        let stream = wire.request().await;
+        wire.reply(stream, "at last").await;
+    });
+    let (began, mut failed) = (Instant::now(), 0_u64);
+    let answer = loop {
+        match send(&channel, request(PLAIN)).await {
+            Ok(answer) => break answer,
+            Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
+        }
+        failed += 1;
+        assert!(began.elapsed() < Duration::from_secs(30), "{failed} calls failed");
+    };
+    assert_eq!(answer, ("at last".to_owned(), Code::Ok));
+    assert!(failed > 0);
+    serving.await.unwrap();
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tests::HarnessError;
 use tests::duplicates::{Case, Guard, Matrix};
+use tests::{HarnessError, Interrupted, unless_interrupted};
 
 /// Sends crowds of duplicates, and finds out whether each key made one order.
 #[derive(Debug, Parser)]
@@ -20,6 +20,10 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    unless_interrupted(program()).await.unwrap_or_else(Interrupted::exit_code)
+}
+
+async fn program() -> ExitCode {
     match run(&Args::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

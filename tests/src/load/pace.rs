@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::Code;
 
@@ -34,17 +35,18 @@ pub enum Pace {
     },
 }
 
-/// Requests being sent, until [`Run::finish`].
-#[must_use = "a run goes on until it is finished"]
+/// Requests being sent, until [`Run::finish`], or until it is dropped.
+#[must_use = "a run ends when it is dropped"]
 pub struct Run {
-    stop: watch::Sender<bool>,
+    stop: DropGuard,
     sender: JoinHandle<u64>,
 }
 
 impl Run {
     /// Starts sending, from the request with this number on.
     pub fn start<W: Work>(work: Arc<W>, pace: Pace, first: u64, record: Arc<Record>) -> Self {
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let sender = match pace {
             Pace::Open { per_second } => {
                 tokio::spawn(open(work, per_second, first, record, stopped))
@@ -53,12 +55,12 @@ impl Run {
                 tokio::spawn(closed(work, in_flight, first, record, stopped))
             }
         };
-        Self { stop, sender }
+        Self { stop: stop.drop_guard(), sender }
     }
 
     /// Stops sending, waits for the answers, and tells the number of the next request.
     pub async fn finish(self) -> u64 {
-        self.stop.send_replace(true);
+        drop(self.stop);
         self.sender.await.expect("sending does not panic")
     }
 }
@@ -68,17 +70,18 @@ async fn open<W: Work>(
     per_second: f64,
     first: u64,
     record: Arc<Record>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> u64 {
     let (began, places) = (Instant::now(), Arc::new(Semaphore::new(OUTSTANDING_MAX)));
     let requests = TaskTracker::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut sent = 0_u32;
-    while !*stopped.borrow() {
+    loop {
         tokio::select! {
+            biased;
+            () = stopped.cancelled() => break,
             _ = tick.tick() => {}
-            _ = stopped.changed() => break,
         }
         loop {
             let due = began + Duration::from_secs_f64(f64::from(sent) / per_second);
@@ -109,7 +112,7 @@ async fn closed<W: Work>(
     in_flight: usize,
     first: u64,
     record: Arc<Record>,
-    stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> u64 {
     let next = Arc::new(AtomicU64::new(first));
     let callers = TaskTracker::new();
@@ -117,7 +120,7 @@ async fn closed<W: Work>(
         let (work, record, next) = (Arc::clone(&work), Arc::clone(&record), Arc::clone(&next));
         let stopped = stopped.clone();
         callers.spawn(async move {
-            while !*stopped.borrow() {
+            while !stopped.is_cancelled() {
                 let due = Instant::now();
                 let answer = work.send(next.fetch_add(1, Ordering::Relaxed)).await;
                 record.note(due, answer);

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use comfy_table::Table;
 
 use super::{Line, PodArgs, serve_pod};
+use crate::unless_interrupted;
 
 /// What such a program can be besides itself.
 #[derive(Subcommand)]
@@ -26,7 +27,10 @@ pub async fn play(
 ) -> ExitCode {
     let ended = match role {
         Some(Role::Pod(pod)) => serve_pod(pod).await.map(|()| true),
-        None => work.await,
+        None => match unless_interrupted(work).await {
+            Ok(ended) => ended,
+            Err(interrupted) => return interrupted.exit_code(),
+        },
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,

@@ -20,6 +20,7 @@ use mimalloc::MiMalloc;
 use pair::Pair;
 use show::{Growth, Round, Single};
 use tests::load::Figures;
+use tests::{Interrupted, unless_interrupted};
 
 /// Measures the pair beside PostgreSQL alone.
 #[derive(Clone, Debug, Parser)]
@@ -49,6 +50,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// One thread, as the services have: see `WORKER_THREADS` there.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
+    unless_interrupted(program()).await.unwrap_or_else(Interrupted::exit_code)
+}
+
+async fn program() -> ExitCode {
     match run(&Args::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -19,6 +19,7 @@ use clap::Parser;
 use client::Channel;
 use serde_json::json;
 use tests::echo::Caller;
+use tests::unless_interrupted;
 use tonic::transport;
 
 use crate::measure::{Measured, measure};
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         match &args.weigh[..] {
             [client, port] => memory::weigh(client, port.parse()?, args.idle()).await,
             _ if args.serve => servers::serve().await,
-            _ => bench(&args).await,
+            _ => unless_interrupted(bench(&args)).await?,
         }
     });
     match result {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use failpoint::Safeguard;
 use tests::chaos::{Order, Place, Report, run};
+use tests::unless_interrupted;
 
 /// Lets everything go wrong, and finds out whether an order or money was lost, doubled or made up.
 #[derive(Debug, Parser)]
@@ -47,12 +48,14 @@ async fn main() -> ExitCode {
         eprintln!("chaos: --minutes must be a positive number");
         return ExitCode::from(2);
     };
-    match run(&Order { seed: args.seed, length, place, without: args.mutate }).await {
-        Ok(report) => tell(&report),
-        Err(error) => {
+    let order = Order { seed: args.seed, length, place, without: args.mutate };
+    match unless_interrupted(run(&order)).await {
+        Ok(Ok(report)) => tell(&report),
+        Ok(Err(error)) => {
             eprintln!("chaos: seed {}: {error}", args.seed);
             ExitCode::from(2)
         }
+        Err(interrupted) => interrupted.exit_code(),
     }
 }
 

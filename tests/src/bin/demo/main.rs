@@ -12,6 +12,7 @@ use clap::Parser;
 use tests::clients::Clients;
 use tests::cluster::{Binaries, Cluster, Plan};
 use tests::document_b::{self, Report};
+use tests::{interrupted, unless_interrupted};
 
 use args::Args;
 use databases::DemoDatabases;
@@ -40,7 +41,7 @@ async fn demonstrate(args: Args) -> Result<bool, Box<dyn Error>> {
     println!("Ready after {:.1} s.\n", began.elapsed().as_secs_f64());
 
     let clients = Clients::connect(&cluster).await?;
-    let report = document_b::run_all(&clients, 1).await?;
+    let report = unless_interrupted(document_b::run_all(&clients, 1)).await??;
     drop(clients);
     println!("An account of 100,000 buys one piece at 10,000 of a stock of 100:\n");
     println!("{}", document_b::table(&report));
@@ -49,7 +50,7 @@ async fn demonstrate(args: Args) -> Result<bool, Box<dyn Error>> {
     }
     if !args.once {
         println!("{}", commands::to_paste(&cluster));
-        tokio::signal::ctrl_c().await?;
+        interrupted().await;
         println!("\nStopping …");
     }
     cluster.stop()?;

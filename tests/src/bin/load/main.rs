@@ -20,6 +20,7 @@ use tests::load::{
     Accounts, Connections, CpuUse, Measured, Mix, Opening, Orders, Plan, Products, Record,
     Reserves, Stage, measure, open_accounts, put_products,
 };
+use tests::{Interrupted, unless_interrupted};
 
 use args::{Args, Call, Profile, Requests};
 use progress::Memory;
@@ -34,6 +35,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// One thread, as the services have: see `WORKER_THREADS` there.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
+    unless_interrupted(program()).await.unwrap_or_else(Interrupted::exit_code)
+}
+
+async fn program() -> ExitCode {
     match run(&Args::parse().with_profile()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

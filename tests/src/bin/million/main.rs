@@ -21,6 +21,7 @@ use proto::order::v1::{OnDuplicate, PlaceOrderReply, PutProductRequest};
 use serde::Serialize;
 use tests::chaos::books::Books;
 use tests::load::{Accounts, Connections, Kind, Mix, Opening, Products, Stage, open_accounts};
+use tests::{Interrupted, unless_interrupted};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::{Request, Status};
@@ -83,6 +84,10 @@ const SHOWN: usize = 10;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    unless_interrupted(program()).await.unwrap_or_else(Interrupted::exit_code)
+}
+
+async fn program() -> ExitCode {
     match run(&Args::parse()).await {
         Ok(report) => {
             println!("{}", serde_json::to_string(&report).expect("a report is plain data"));

@@ -28,10 +28,15 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use args::Args;
 use stage::Mode;
+use tests::{Interrupted, unless_interrupted};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     allow_open_files();
+    unless_interrupted(program()).await.unwrap_or_else(Interrupted::exit_code)
+}
+
+async fn program() -> ExitCode {
     match rollout(&Args::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
