@@ -57,6 +57,8 @@ pub enum Task {
     Migrate,
     /// Check the books, print a JSON report, and exit with 1 on any breach
     Verify,
+    /// Accept that a restore or a fail-over lost commits, and let the service work on this database again
+    Resume,
 }
 
 /// Everything that was asked for, valid.

@@ -11,7 +11,7 @@
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use database::{
-    StoreError,
+    Discontinuity, Lineage, Position, StoreError,
     lane::{self, Bounds, Lane, Refused, Runner, Work},
     pool::Pool,
 };
@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::{
     ledger::{Account, Command, Entry, Outcome, Receipt, Refusal, Reservation},
-    storage::{Page, Store, Tables},
+    storage::{Introduced, Page, Store, Tables},
 };
 
 /// A batch that takes longer than this is no longer waited for before the next one begins.
@@ -34,11 +34,17 @@ const CHANGES: Bounds =
 const QUESTIONS: Bounds =
     Bounds { queue: 8192, batch: 32, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
+/// Introductions that may wait: each process of a caller makes one a second.
+const INTRODUCTIONS: Bounds =
+    Bounds { queue: 1024, batch: 16, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
+
 /// Takes commands and questions to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     changes: Lane<Command, Result<Outcome, Trouble>>,
     questions: Lane<Question, Result<Found, Trouble>>,
+    introductions: Lane<Position, Result<Introduced, Trouble>>,
+    lineage: Lineage,
 }
 
 /// The workers behind a [`Desk`].
@@ -46,6 +52,7 @@ pub struct Desk {
 pub struct DeskWorkers {
     changes: Runner,
     questions: Runner,
+    introductions: Runner,
 }
 
 /// Why a command or a question got neither a receipt nor a refusal.
@@ -81,6 +88,7 @@ enum Question {
     Account(AccountId),
     Reservation(AccountId, ReserveId),
     Entries(Page),
+    Position,
     IsMigrated,
 }
 
@@ -90,8 +98,12 @@ struct Found {
     account: Option<Account>,
     reservation: Option<Reservation>,
     entries: Option<Vec<Entry>>,
+    discontinuity: Option<Discontinuity>,
     is_migrated: bool,
 }
+
+/// Introduces the ledger to the databases of callers.
+struct Introducing<B>(PhantomData<fn(B)>);
 
 /// Carries commands out.
 struct Writing<B>(PhantomData<fn(B)>);
@@ -103,13 +115,23 @@ struct Reading<B>(PhantomData<fn(B)>);
 ///
 /// # Panics
 /// When either is empty.
-pub fn open<B: Tables>(writers: Vec<Store<B>>, readers: Vec<Store<B>>) -> (Desk, DeskWorkers) {
-    let (changes, change_runner) =
-        lane::start("changes", Writing(PhantomData), &Pool::new(writers), CHANGES);
+pub fn open<B: Tables>(
+    lineage: Lineage,
+    writers: Vec<Store<B>>,
+    readers: Vec<Store<B>>,
+) -> (Desk, DeskWorkers) {
+    let writers = &Pool::new(writers);
+    let (changes, change_runner) = lane::start("changes", Writing(PhantomData), writers, CHANGES);
+    let (introductions, introduction_runner) =
+        lane::start("introductions", Introducing(PhantomData), writers, INTRODUCTIONS);
     let (questions, question_runner) =
         lane::start("questions", Reading(PhantomData), &Pool::new(readers), QUESTIONS);
-    let workers = DeskWorkers { changes: change_runner, questions: question_runner };
-    (Desk { changes, questions }, workers)
+    let workers = DeskWorkers {
+        changes: change_runner,
+        questions: question_runner,
+        introductions: introduction_runner,
+    };
+    (Desk { changes, questions, introductions, lineage }, workers)
 }
 
 impl Desk {
@@ -120,6 +142,16 @@ impl Desk {
         let answer = answer.map_err(Trouble::from).and_then(|answer| answer);
         count(name, &answer);
         Ok(answer??)
+    }
+
+    /// Introduces the ledger to a caller's database, and remembers where that stands.
+    pub async fn introduce(&self, caller: Position) -> Result<Introduced, Trouble> {
+        self.introductions.submit(caller).await?
+    }
+
+    /// Which ledger this is. `None` until the database has answered once.
+    pub fn ledger_id(&self) -> Option<String> {
+        self.lineage.database_id()
     }
 
     /// Reads an account as it stands. `None`: it was never opened.
@@ -142,6 +174,12 @@ impl Desk {
         Ok(self.ask(Question::Entries(page)).await?.entries)
     }
 
+    /// Whether the database continues what was seen of it: see [`database::lineage`].
+    pub async fn look(&self) -> Result<Result<(), Discontinuity>, Trouble> {
+        let found = self.ask(Question::Position).await?;
+        Ok(found.discontinuity.map_or(Ok(()), Err))
+    }
+
     /// Whether the database answers and its schema is new enough.
     pub async fn is_migrated(&self) -> Result<bool, Trouble> {
         Ok(self.ask(Question::IsMigrated).await?.is_migrated)
@@ -155,7 +193,7 @@ impl Desk {
 impl DeskWorkers {
     /// Refuses new commands and questions, serves those that wait, and returns when all are served.
     pub async fn stop(self) {
-        tokio::join!(self.changes.stop(), self.questions.stop());
+        tokio::join!(self.changes.stop(), self.questions.stop(), self.introductions.stop());
     }
 }
 
@@ -199,6 +237,21 @@ async fn apply<B: Tables>(
     })
 }
 
+impl<B: Tables> Work for Introducing<B> {
+    type Worker = Store<B>;
+    type Job = Position;
+    type Answer = Result<Introduced, Trouble>;
+
+    async fn run(&self, store: &mut Store<B>, batch: Vec<Position>) -> Vec<Self::Answer> {
+        let mut answers = Vec::with_capacity(batch.len());
+        for caller in &batch {
+            let introduced = store.introduce(caller).await;
+            answers.push(introduced.map_err(|error| Trouble::met(&error, "introductions")));
+        }
+        answers
+    }
+}
+
 impl<B: Tables> Work for Reading<B> {
     type Worker = Store<B>;
     type Job = Question;
@@ -221,12 +274,13 @@ async fn answer<B: Tables>(
     batch: &[Question],
 ) -> Result<Vec<Found>, StoreError> {
     let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    let mut is_migrated = false;
+    let (mut is_migrated, mut discontinuity) = (false, None);
     for question in batch {
         match question {
             Question::Account(id) => drop(ids.insert(*id)),
             Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
             Question::Entries(page) => pages.push(*page),
+            Question::Position => discontinuity = store.look().await?.err(),
             Question::IsMigrated => is_migrated = store.is_migrated().await?,
         }
     }
@@ -241,6 +295,7 @@ async fn answer<B: Tables>(
             Found { reservation, ..Found::default() }
         }
         Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
+        Question::Position => Found { discontinuity: discontinuity.clone(), ..Found::default() },
         Question::IsMigrated => Found { is_migrated, ..Found::default() },
     });
     Ok(found.collect())

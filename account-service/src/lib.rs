@@ -50,9 +50,9 @@ pub enum RunError {
     /// The schema cannot be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[from] MigrateError),
-    /// The books cannot be read.
-    #[error("cannot read the books")]
-    Audit(#[from] StoreError),
+    /// The database does not do what was asked of it.
+    #[error("cannot use the database")]
+    Database(#[from] StoreError),
     /// The books are to be read where there are none.
     #[error("there is no database at {0}")]
     NoDatabase(PathBuf),
@@ -101,6 +101,11 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
             let report = audit::audit::<B>(options).await?;
             println!("{}", serde_json::json!(report));
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Some(Task::Resume) => {
+            let epoch = Store::<B>::new(options).resume().await?;
+            println!("{}", serde_json::json!({ "epoch": epoch }));
+            Ok(ExitCode::SUCCESS)
         }
         None => {
             tracing::info!(database = %config.database, "account-service starts");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use database::Lineage;
 use proto::account::v1::account_service_server::AccountServiceServer;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use tokio::task::JoinHandle;
@@ -17,6 +18,9 @@ use crate::{
 
 /// What readiness says until somebody ran `migrate`.
 const NOT_MIGRATED: &str = "the schema is not up to date: run `account-service migrate`";
+
+/// What readiness says of a database that went back in time.
+const ACCEPT: &str = "docs/restore.md says how to go on with `account-service resume`";
 
 /// An account service whose ports are taken. Production and tests run the same one.
 #[derive(Debug)]
@@ -34,9 +38,11 @@ impl Service {
     /// # Errors
     /// When a port cannot be taken.
     pub async fn bind<B: Tables>(options: B::Options, config: Config) -> Result<Self, BindError> {
-        let stores = |count| (0..count).map(|_| Store::<B>::new(options.clone())).collect();
+        let lineage = Lineage::of_process();
+        let store = || Store::<B>::new(options.clone()).tracked(lineage.clone());
+        let stores = |count| (0..count).map(|_| store()).collect();
         let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
-        let (desk, workers) = desk::open::<B>(stores(writers), stores(readers));
+        let (desk, workers) = desk::open::<B>(lineage.clone(), stores(writers), stores(readers));
         let api = AccountService::new(desk.clone(), config.defaults);
         let bound = Server::new(config.serve)
             .service(AccountServiceServer::new(api))
@@ -45,7 +51,7 @@ impl Service {
             .bind()
             .await?;
         let stop = CancellationToken::new();
-        let sweep = sweeper::sweep(Store::<B>::new(options), config.sweep_interval, stop.clone());
+        let sweep = sweeper::sweep(store(), config.sweep_interval, stop.clone());
         Ok(Self { bound, workers, sweeping: tokio::spawn(sweep), stop })
     }
 
@@ -88,8 +94,19 @@ impl Shares {
 
 async fn is_ready(desk: Desk) -> Result<(), String> {
     match desk.is_migrated().await {
-        Ok(true) => Ok(()),
+        Ok(true) => continues(&desk).await,
         Ok(false) => Err(NOT_MIGRATED.into()),
+        Err(trouble) => Err(trouble.to_string()),
+    }
+}
+
+/// A database that went back in time serves nobody until an operator has accepted what is gone.
+async fn continues(desk: &Desk) -> Result<(), String> {
+    match desk.look().await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(why)) => {
+            Err(format!("the database is not the one that was seen before: {why}; {ACCEPT}"))
+        }
         Err(trouble) => Err(trouble.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use crate::{Fault, error};
+use crate::{Fault, error, lineage::LineageTables};
 
 /// What every connection relies on, whatever the server's or the role's defaults are: acknowledged means flushed, each
 /// statement sees what was committed before it, and a stuck worker holds no lock for ever.
@@ -52,7 +52,9 @@ pub trait Backend: Send + Sync + 'static {
     /// sqlx's name for it.
     type Database: sqlx::Database<Connection = Self::Connection>;
     /// One connection.
-    type Connection: Connection<Database = Self::Database, Options = Self::Options> + Send;
+    type Connection: Connection<Database = Self::Database, Options = Self::Options>
+        + LineageTables
+        + Send;
     /// How to connect.
     type Options: ConnectOptions<Connection = Self::Connection> + Clone + Send + Sync;
 

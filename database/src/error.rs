@@ -35,6 +35,10 @@ pub(crate) fn classify(error: &sqlx::Error) -> Option<Fault> {
     if matches!(error, Error::Database(_)) {
         return None;
     }
+    // Work that the lineage refuses: see `crate::lineage`.
+    if matches!(error, Error::Configuration(_)) {
+        return Some(Fault::Busy);
+    }
     let gone = matches!(
         error,
         Error::Io(_)

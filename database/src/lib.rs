@@ -8,18 +8,21 @@
 //! - *Safety.* A handler is dropped when its caller leaves. A transaction dropped midway poisons a pooled connection;
 //!   a worker is never dropped, and work once begun is finished.
 //!
-//! This crate knows no table. It promises: a transaction either committed, did not, or is reported as
+//! This crate knows no table of its users; those by which it notices that a database went back in time are its own
+//! ([`lineage`]). It promises: a transaction either committed, did not, or is reported as
 //! [`StoreError::OutcomeUnknown`]; every wait, retry and queue has a bound, written next to it; a connection that
 //! misbehaved is thrown away, never reused.
 
 pub mod backend;
 pub mod error;
 pub mod lane;
+pub mod lineage;
 pub mod pool;
 pub mod session;
 pub mod url;
 
 pub use backend::{Backend, Postgres, Sqlite};
 pub use error::{Fault, StoreError};
+pub use lineage::{Discontinuity, Lineage, Position};
 pub use session::{Session, Transaction};
 pub use url::DatabaseUrl;

@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{Backend, Fault, StoreError};
+use crate::{Backend, Discontinuity, Fault, Lineage, Position, StoreError, lineage::LineageTables};
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,6 +32,9 @@ pub trait Transaction<B: Backend>: Send {
     const NAME: &'static str;
     /// What it finds out.
     type Output: Send;
+    /// Whether somebody is told what it committed, so that the loss of its commit must be noticed: see
+    /// [`crate::lineage`].
+    const IS_COUNTED: bool = true;
 
     /// Does it, between BEGIN and COMMIT.
     fn run(
@@ -44,6 +47,9 @@ pub trait Transaction<B: Backend>: Send {
 pub struct Session<B: Backend> {
     options: B::Options,
     connection: Option<B::Connection>,
+    /// The open connection leads to the database that is expected.
+    is_checked: bool,
+    lineage: Option<Lineage>,
     attempt_timeout: Duration,
 }
 
@@ -65,12 +71,21 @@ enum Frame {
     Statement,
     /// Nothing: it writes nothing.
     Read,
+    /// Nothing, and the lineage does not matter: it is what is read.
+    Look,
 }
 
 impl<B: Backend> Session<B> {
     /// A session that connects when it is first used.
     pub fn new(options: B::Options) -> Self {
-        Self { options, connection: None, attempt_timeout: ATTEMPT_TIMEOUT }
+        let (connection, lineage) = (None, None);
+        Self { options, connection, is_checked: false, lineage, attempt_timeout: ATTEMPT_TIMEOUT }
+    }
+
+    /// Notices when the database went back in time, and refuses work from then on. The lineage's tables must be there.
+    #[must_use]
+    pub fn tracked(self, lineage: Lineage) -> Self {
+        Self { lineage: Some(lineage), ..self }
     }
 
     /// For work that nobody waits for, such as reading a whole database: an attempt may take this long.
@@ -104,6 +119,41 @@ impl<B: Backend> Session<B> {
     /// Runs work that writes nothing.
     pub async fn read<T: Transaction<B>>(&mut self, work: &mut T) -> Result<T::Output, StoreError> {
         self.attempts(work, Frame::Read).await
+    }
+
+    /// Runs work that writes nothing, though the lineage be unknown or broken: what readiness asks for.
+    pub async fn inspect<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+    ) -> Result<T::Output, StoreError> {
+        self.attempts(work, Frame::Look).await
+    }
+
+    /// Reads the database's position and judges it against what this process has seen. A session without a lineage only
+    /// reads it.
+    ///
+    /// # Errors
+    /// When the position cannot be read. What contradicts it is the inner error.
+    pub async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
+        let before = self.lineage.as_ref().and_then(Lineage::seen);
+        let (position, halted) = self.attempts(&mut ReadPosition, Frame::Look).await?;
+
+        let Some(lineage) = self.lineage.clone() else { return Ok(Ok(position)) };
+        if let Err(why) = lineage.meet(before.as_ref(), position.clone(), halted) {
+            // Other processes may not have seen as much as this one.
+            let epoch = position.epoch;
+            self.attempts(&mut WriteHalt { why: why.to_string(), epoch }, Frame::Look).await?;
+            return Ok(Err(why));
+        }
+        Ok(Ok(position))
+    }
+
+    /// Accepts that commits are gone: raises the epoch and lets work go on. Answers the new epoch.
+    ///
+    /// # Errors
+    /// When it was not written, or nobody knows.
+    pub async fn resume(&mut self) -> Result<i64, StoreError> {
+        self.attempts(&mut RaiseEpoch, Frame::Look).await
     }
 
     /// Brings the schema up to date.
@@ -157,11 +207,24 @@ impl<B: Backend> Session<B> {
         frame: Frame,
         stage: &mut Stage,
     ) -> sqlx::Result<T::Output> {
+        let lineage = self.lineage.clone().filter(|_| frame != Frame::Look);
+        if let Some(lineage) = &lineage {
+            lineage.check().map_err(refused)?;
+        }
+
         let mut connection = match self.connection.take() {
             Some(open) => open,
-            None => connect::<B>(&self.options).await?,
+            None => {
+                self.is_checked = false;
+                connect::<B>(&self.options).await?
+            }
         };
+        let is_checked = self.is_checked || lineage.is_none();
+
         let once = async {
+            if let Some(lineage) = lineage.as_ref().filter(|_| !is_checked) {
+                check_connection::<B>(&mut connection, lineage).await?;
+            }
             if frame != Frame::Transaction {
                 if frame == Frame::Statement {
                     *stage = Stage::Sent;
@@ -171,10 +234,11 @@ impl<B: Backend> Session<B> {
             B::execute(&mut connection, B::BEGIN).await?;
             let output = work.run(&mut connection).await?;
             *stage = Stage::Sent;
-            B::execute(&mut connection, "COMMIT").await?;
+            commit::<B>(&mut connection, lineage.as_ref().filter(|_| T::IS_COUNTED)).await?;
             Ok(output)
         };
         let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(timed_out()));
+        self.is_checked |= result.is_ok() && lineage.is_some();
         match &result {
             Ok(_) => self.connection = Some(connection),
             Err(error) if B::classify(error) == Fault::Gone => {}
@@ -187,6 +251,70 @@ impl<B: Backend> Session<B> {
 async fn connect<B: Backend>(options: &B::Options) -> sqlx::Result<B::Connection> {
     let opening = B::Connection::connect_with(options);
     timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// Makes sure, before anything else is done on a new connection, that it leads to where the last one led.
+async fn check_connection<B: Backend>(
+    connection: &mut B::Connection,
+    lineage: &Lineage,
+) -> sqlx::Result<()> {
+    let before = lineage.seen();
+    let (position, halted) = connection.position().await?;
+    lineage.meet(before.as_ref(), position, halted).map_err(refused)
+}
+
+/// Commits, and raises a commit counter with it where the lineage is tracked.
+async fn commit<B: Backend>(
+    connection: &mut B::Connection,
+    lineage: Option<&Lineage>,
+) -> sqlx::Result<()> {
+    let Some(lineage) = lineage else {
+        return B::execute(connection, "COMMIT").await;
+    };
+    let drawn = lineage.draw();
+    let commits = connection.commit_counted(drawn.counter).await?;
+    lineage.committed(drawn, commits);
+    Ok(())
+}
+
+fn refused(why: Discontinuity) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(why))
+}
+
+struct ReadPosition;
+
+impl<B: Backend> Transaction<B> for ReadPosition {
+    const NAME: &'static str = "read_position";
+    type Output = (Position, Option<String>);
+
+    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
+        connection.position().await
+    }
+}
+
+struct WriteHalt {
+    why: String,
+    epoch: i64,
+}
+
+impl<B: Backend> Transaction<B> for WriteHalt {
+    const NAME: &'static str = "write_halt";
+    type Output = ();
+
+    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<()> {
+        connection.halt(&self.why, self.epoch).await
+    }
+}
+
+struct RaiseEpoch;
+
+impl<B: Backend> Transaction<B> for RaiseEpoch {
+    const NAME: &'static str = "raise_epoch";
+    type Output = i64;
+
+    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<i64> {
+        connection.resume().await
+    }
 }
 
 /// Ends a failed transaction; a connection on which even that fails is not given back.

@@ -15,16 +15,25 @@ use database::{
 };
 use failpoint::{Safeguard, is_off};
 use proto::{
-    Reason,
+    Money, Reason,
     account::v1::{
-        ApplyRequest, CaptureRequest, Command as AnyCommand, Outcome, RefundRequest, Refusal,
-        ReleaseRequest, ReserveRequest, account_service_client::AccountServiceClient,
-        command::Command,
+        self as api, ApplyRequest, CaptureRequest, Command as AnyCommand, GetReservationRequest,
+        Outcome, RefundRequest, Refusal, ReleaseRequest, ReservationState, ReserveRequest,
+        account_service_client::AccountServiceClient, command::Command,
     },
 };
+use time::OffsetDateTime;
 use tonic::{Code, Request, Status};
 
-use crate::order::{Action, Notice, decision::Verdict, key::Claim};
+use crate::{
+    ledger_link::LedgerLink,
+    order::{
+        Action, Notice,
+        decision::Verdict,
+        key::Claim,
+        standing::{self, Reservation},
+    },
+};
 
 /// How the channel treats the account service: document A's retry policy (A1), its keepalive and deadlines elsewhere.
 /// All calls are idempotent by id (`account.v1`), and the channel is told so.
@@ -66,11 +75,25 @@ const CALLS: usize = 32;
 pub struct Accounts {
     reserves: Lane<Command, Told>,
     settlements: Lane<Command, Told>,
+    reads: AccountServiceClient<Channel>,
+    link: LedgerLink,
     timeout: Duration,
+}
+
+/// What came of holding the money for an order.
+#[derive(Debug)]
+pub struct Reserved {
+    /// What the account service said.
+    pub verdict: Verdict,
+    /// The reservation may have been there before.
+    pub replayed: bool,
+    /// It was there before, with another amount.
+    pub mismatches: bool,
 }
 
 /// Takes commands to the account service.
 struct Calls {
+    link: LedgerLink,
     timeout: Duration,
 }
 
@@ -78,7 +101,10 @@ struct Calls {
 #[derive(Debug)]
 pub enum Told {
     /// It is so now.
-    Done,
+    Done {
+        /// It was before.
+        replayed: bool,
+    },
     /// It never will be. For a capture, release or refund of ours that is a breach of an invariant.
     Refused(Reason),
     /// Not known: tell it again.
@@ -87,17 +113,19 @@ pub enum Told {
 
 impl Accounts {
     /// Calls through this channel; each command is given up after `timeout`, with all its attempts.
-    pub fn new(channel: Channel, timeout: Duration) -> Self {
-        let stubs = Pool::new(vec![AccountServiceClient::new(channel); CALLS]);
+    pub fn new(channel: Channel, link: LedgerLink, timeout: Duration) -> Self {
+        let reads = AccountServiceClient::new(channel);
+        let stubs = Pool::new(vec![reads.clone(); CALLS]);
+        let calls = || Calls { link: link.clone(), timeout };
+
         // They end when the last clones of the lanes are dropped.
-        let (reserves, _runner) = lane::start("reserves", Calls { timeout }, &stubs, URGENT);
-        let (settlements, _runner) =
-            lane::start("settlements", Calls { timeout }, &stubs, UNHURRIED);
-        Self { reserves, settlements, timeout }
+        let (reserves, _runner) = lane::start("reserves", calls(), &stubs, URGENT);
+        let (settlements, _runner) = lane::start("settlements", calls(), &stubs, UNHURRIED);
+        Self { reserves, settlements, reads, link, timeout }
     }
 
     /// T2: holds the money for an order. `Err`: not known, the money may be held.
-    pub async fn reserve(&self, claim: &Claim) -> Result<Verdict, Status> {
+    pub async fn reserve(&self, claim: &Claim) -> Result<Reserved, Status> {
         let order_id = claim.order_id.to_string();
         let reserve_id = if is_off(Safeguard::SingleReserveId) && claim.fence > 1 {
             format!("{order_id}-{}", claim.fence)
@@ -112,10 +140,44 @@ impl Accounts {
             ttl: Some(prost_types::Duration { seconds: HOLD_TTL.as_secs() as i64, nanos: 0 }),
         };
         match self.apply(&self.reserves, Command::Reserve(request)).await {
-            Told::Done => Ok(Verdict::Reserved),
-            Told::Refused(reason) => Ok(Verdict::Declined { cause: reason.to_string() }),
+            Told::Done { replayed } => {
+                Ok(Reserved { verdict: Verdict::Reserved, replayed, mismatches: false })
+            }
+            // Whether a refusal is new is not said.
+            Told::Refused(reason) => Ok(Reserved {
+                verdict: Verdict::Declined { cause: reason.to_string() },
+                replayed: true,
+                mismatches: reason == Reason::ReservationMismatch,
+            }),
             Told::Unknown(status) => Err(status),
         }
+    }
+
+    /// Reads the reservation of an order. `None`: there is none, or it cannot be told how old it is.
+    pub async fn reservation(&self, claim: &Claim) -> Result<Option<Reservation>, Status> {
+        let account_id = claim.request.account.get();
+        let reserve_id = claim.order_id.to_string();
+        let mut request = Request::new(GetReservationRequest { account_id, reserve_id });
+        request.set_timeout(self.timeout);
+
+        match self.reads.clone().get_reservation(request).await {
+            Ok(found) => Ok(self.read(&found.into_inner())),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status),
+        }
+    }
+
+    fn read(&self, found: &api::Reservation) -> Option<Reservation> {
+        let created_at = found.created_at?;
+        let created_at = OffsetDateTime::from_unix_timestamp(created_at.seconds).ok()?;
+        let now = self.link.ledger().ok()?.now()?;
+        let state = found.state();
+        Some(Reservation {
+            amount: Money::parse_or_zero(&found.amount).ok()?,
+            refunded: Money::parse_or_zero(&found.refunded_amount).ok()?,
+            is_good: matches!(state, ReservationState::Held | ReservationState::Captured),
+            age: standing::age(created_at, now),
+        })
     }
 
     /// Does what an outbox row says.
@@ -130,7 +192,7 @@ impl Accounts {
         let capture = CaptureRequest { account_id, reserve_id: reserve_id.clone(), amount };
         let captured = self.settle(Command::Capture(capture)).await;
         // An order may be cancelled before its capture was told: a refund makes sure of it first.
-        if notice.action == Action::Capture || !matches!(captured, Told::Done) {
+        if notice.action == Action::Capture || !matches!(captured, Told::Done { .. }) {
             return captured;
         }
         let refund_id = reserve_id.clone();
@@ -168,10 +230,15 @@ impl Work for Calls {
     async fn run(&self, stub: &mut Self::Worker, batch: Vec<Command>) -> Vec<Told> {
         let expected = batch.len();
         let commands = batch.into_iter().map(|command| AnyCommand { command: Some(command) });
-        let mut request = Request::new(ApplyRequest { commands: commands.collect() });
-        request.set_timeout(self.timeout);
         let unknown =
             |status: Status| (0..expected).map(|_| Told::Unknown(status.clone())).collect();
+
+        let ledger_id = match self.link.ledger() {
+            Ok(ledger) => ledger.id.unwrap_or_default(),
+            Err(why) => return unknown(Status::unavailable(why)),
+        };
+        let mut request = Request::new(ApplyRequest { commands: commands.collect(), ledger_id });
+        request.set_timeout(self.timeout);
         match stub.apply(request).await.map(|reply| reply.into_inner().outcomes) {
             Ok(outcomes) if outcomes.len() == expected => outcomes.into_iter().map(told).collect(),
             Ok(_) => unknown(Status::internal("another number of outcomes than of commands")),
@@ -182,7 +249,10 @@ impl Work for Calls {
 
 /// Reads an outcome. Only a refusal that the account service explains is final.
 fn told(outcome: Outcome) -> Told {
-    let Some(Refusal { code, reason, message }) = outcome.refusal else { return Told::Done };
+    let replayed = outcome.replayed;
+    let Some(Refusal { code, reason, message }) = outcome.refusal else {
+        return Told::Done { replayed };
+    };
     match (Code::from(code), reason.parse()) {
         (
             Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument | Code::AlreadyExists,
@@ -207,7 +277,7 @@ mod tests {
         let reason = Reason::InsufficientFunds;
         let declined = refused(reason.code(), reason.as_str());
         assert!(matches!(declined, Told::Refused(Reason::InsufficientFunds)));
-        assert!(matches!(told(Outcome::default()), Told::Done));
+        assert!(matches!(told(Outcome::default()), Told::Done { replayed: false }));
         for (code, reason) in [
             (Code::Unavailable, "UNAVAILABLE"),
             (Code::Internal, "INTERNAL"),

@@ -81,6 +81,12 @@ pub enum Task {
     Migrate,
     /// Check the invariants, print a JSON report, and exit with 1 on any breach
     Verify,
+    /// Accept that a restore or a fail-over lost commits, and let the service work on this database again
+    Resume {
+        /// Also forget which ledger the orders are paid from: the next account service that answers is taken
+        #[arg(long)]
+        forget_ledger: bool,
+    },
 }
 
 /// Everything that was asked for, valid.

@@ -9,7 +9,7 @@
 use std::{error::Error, time::Duration};
 
 use database::{
-    StoreError,
+    Discontinuity, Lineage, Position, StoreError,
     lane::{self, Bounds, Lane, Refused, Runner, Work},
     pool::Pool,
 };
@@ -59,6 +59,11 @@ pub struct Desk {
     products: Jobs<ProductId, Option<Product>>,
     product_pages: Jobs<(Option<ProductId>, usize), Vec<Product>>,
     pings: Jobs<(), ()>,
+    looks: Jobs<(), Result<Position, Discontinuity>>,
+    ledger_reads: Jobs<(), Vec<Position>>,
+    ledgers: Jobs<Position, ()>,
+    amendments: Jobs<Claim, bool>,
+    lineage: Lineage,
 }
 
 /// The workers behind a [`Desk`].
@@ -87,7 +92,7 @@ pub enum Trouble {
 ///
 /// # Panics
 /// When either is empty.
-pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
+pub fn open<S: Store>(lineage: Lineage, writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
     let mut all = DeskWorkers(Vec::new());
     let writers = &Pool::new(writers);
     let readers = &Pool::new(readers);
@@ -118,6 +123,17 @@ pub fn open<S: Store>(writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
         pings: all.start("ping", readers, |store, batch| {
             store.ping().map(|done| for_each(batch, done)).boxed()
         }),
+        looks: all.start("look", readers, |store, batch| {
+            store.look().map(|found| for_all(batch, found)).boxed()
+        }),
+        ledger_reads: all.start("read_ledgers", readers, |store, batch| {
+            store.ledgers().map(|found| for_all(batch, found)).boxed()
+        }),
+        ledgers: all.start("remember_ledger", writers, |store, batch| {
+            remember_ledgers(store, batch).boxed()
+        }),
+        amendments: all.start("amend", writers, |store, batch| store.amend(batch).boxed()),
+        lineage,
     };
     (desk, all)
 }
@@ -211,6 +227,38 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Reads where the database stands and judges it against what this process has seen.
+    pub async fn look(&self) -> Result<Result<Position, Discontinuity>, Trouble> {
+        submit(&self.looks, ()).await
+    }
+
+    /// Which database this is. `None` until it has answered once.
+    pub fn database_id(&self) -> Option<String> {
+        self.lineage.database_id()
+    }
+
+    /// Takes over what somebody else has seen of this database.
+    pub fn learn(&self, position: &Position) {
+        self.lineage.learn(position);
+    }
+
+    /// Reads what is remembered of the ledger: nothing before the first handshake.
+    pub async fn ledgers(&self) -> Result<Vec<Position>, Trouble> {
+        submit(&self.ledger_reads, ()).await
+    }
+
+    /// Remembers how far the ledger has come.
+    pub async fn remember_ledger(&self, ledger: Position) -> Result<(), Trouble> {
+        submit(&self.ledgers, ledger).await
+    }
+
+    /// Changes order id and amount of an undecided key. False: the fence is not the claim's any more.
+    pub async fn amend(&self, claim: Claim) -> Result<bool, Trouble> {
+        submit(&self.amendments, claim).await
+    }
+}
+
 impl DeskWorkers {
     /// Does what waits, then stops.
     pub async fn stop(self) {
@@ -275,6 +323,20 @@ impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<S, J, 
             }
         }
     }
+}
+
+async fn remember_ledgers<S: Store>(
+    store: &mut S,
+    batch: &[Position],
+) -> Result<Vec<()>, StoreError> {
+    for ledger in batch {
+        store.remember_ledger(ledger).await?;
+    }
+    Ok(vec![(); batch.len()])
+}
+
+fn for_all<J, A: Clone>(batch: &[J], found: Result<A, StoreError>) -> Result<Vec<A>, StoreError> {
+    found.map(|found| vec![found; batch.len()])
 }
 
 fn for_each<J>(batch: &[J], done: Result<(), StoreError>) -> Result<Vec<()>, StoreError> {

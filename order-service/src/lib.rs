@@ -6,6 +6,7 @@
 //! - [`storage`] loads and writes, one transaction a method, on PostgreSQL or SQLite.
 //! - [`desk`] gathers jobs into batches and gives each batch to a worker that owns a connection.
 //! - [`accounts`] is the account service, over the client channel.
+//! - [`ledger_link`] makes sure that it works on the ledger that these orders are paid from.
 //! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
 //!   [`housekeeping`] finishes what dead processes left.
@@ -18,6 +19,7 @@ pub mod desk;
 pub mod grpc;
 pub mod guard;
 pub mod housekeeping;
+pub mod ledger_link;
 pub mod order;
 pub mod placement;
 pub mod service;
@@ -52,9 +54,9 @@ pub enum RunError {
     /// The schema cannot be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[from] MigrateError),
-    /// The invariants cannot be checked.
-    #[error("cannot verify the database")]
-    Verify(#[from] StoreError),
+    /// The database does not do what was asked of it.
+    #[error("cannot use the database")]
+    Database(#[from] StoreError),
     /// The service cannot be started.
     #[error("cannot start")]
     Start(#[from] StartError),
@@ -91,6 +93,7 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
     match config.task {
         Some(Task::Migrate) => migrate(open()).await.map(|()| ExitCode::SUCCESS),
         Some(Task::Verify) => Ok(verify::report(open().verify().await?)),
+        Some(Task::Resume { forget_ledger }) => resume(open(), forget_ledger).await,
         None => {
             tracing::info!(database = %config.database, "order-service starts");
             if S::MIGRATES_AT_START {
@@ -101,6 +104,15 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
             Ok(service.run(signals).await.exit_code())
         }
     }
+}
+
+async fn resume<S: Store>(mut store: S, forget_ledger: bool) -> Result<ExitCode, RunError> {
+    if forget_ledger {
+        store.forget_ledger().await?;
+    }
+    let epoch = store.resume().await?;
+    println!("{}", serde_json::json!({ "epoch": epoch, "ledger_forgotten": forget_ledger }));
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn migrate<S: Store>(mut store: S) -> Result<(), RunError> {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use client::BuildError;
+use database::Lineage;
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
@@ -20,23 +21,30 @@ use crate::{
     grpc::{CatalogApi, OrderApi},
     guard::Guard,
     housekeeping,
+    ledger_link::Introducer,
+    order::standing,
     placement::{Parts, Placement},
     settler,
-    storage::Store,
+    storage::{KEY_DAYS, Leases, Store},
 };
 
 /// After the last call ended: how long flights whose callers left may go on.
 pub const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What readiness says of a database that went back in time.
+const ACCEPT: &str = "docs/restore.md says how to go on with `order-service resume`";
 
 /// An order service whose ports are taken. Production and tests run the same one.
 pub struct Service {
     bound: Bound,
     placement: Placement,
     workers: DeskWorkers,
+    introducing: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     settling: JoinHandle<()>,
     stop_housekeeping: CancellationToken,
     stop_settling: CancellationToken,
+    stop_introducing: CancellationToken,
 }
 
 /// Why a service could not be started.
@@ -67,10 +75,13 @@ impl Service {
         let (stop_housekeeping, stop_settling) =
             <(CancellationToken, CancellationToken)>::default();
         let Shares { writers, readers } = Shares::of(config.connections, writers_max);
-        let stores = |count| (0..count).map(|_| open()).collect();
-        let (desk, workers) = desk::open(stores(writers), stores(readers));
+        let lineage = Lineage::of_process();
+        let tracked = || open().tracked(lineage.clone());
+        let stores = |count| (0..count).map(|_| tracked()).collect();
+        let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
         let channel = args::account_channel(&config.account_target).build()?;
-        let accounts = Accounts::new(channel, config.account_timeout);
+        let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
+        let accounts = Accounts::new(channel, link.clone(), config.account_timeout);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
             Some(address) => Guard::open(address, config.leases.key, new_id())?,
@@ -80,6 +91,8 @@ impl Service {
             desk: desk.clone(),
             guard,
             accounts: accounts.clone(),
+            link: link.clone(),
+            outlives: outlives(&config.leases),
             notices: notices.clone(),
             new_id,
         });
@@ -95,26 +108,31 @@ impl Service {
             .service(CatalogServiceServer::new(CatalogApi { desk: desk.clone() }))
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
+            .readiness("ledger", move || std::future::ready(link.is_ready()))
             .bind()
             .await?;
         let settle = settler::settle(told, accounts, desk, stop_settling.clone());
         let rounds = config.rounds;
         let keep = housekeeping::keep(
-            open(),
+            tracked(),
             placement.clone(),
             notices,
             rounds,
             stop_housekeeping.clone(),
         );
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
+        let stop_introducing = CancellationToken::new();
+        let introducing = tokio::spawn(introducer.run(stop_introducing.clone()));
         Ok(Self {
             bound,
             placement,
             workers,
+            introducing,
             housekeeping,
             settling,
             stop_housekeeping,
             stop_settling,
+            stop_introducing,
         })
     }
 
@@ -147,6 +165,8 @@ impl Service {
         }
         self.stop_settling.cancel();
         stopped("settler", self.settling).await;
+        self.stop_introducing.cancel();
+        stopped("handshakes", self.introducing).await;
         stopped("workers", tokio::spawn(self.workers.stop())).await;
         summary
     }
@@ -169,7 +189,25 @@ impl Shares {
     }
 }
 
+/// A database that went back in time serves nobody until an operator has accepted what is gone.
 async fn is_ready(desk: Desk) -> Result<(), String> {
+    pings(&desk).await?;
+    match desk.look().await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(why)) => {
+            Err(format!("the database is not the one that was seen before: {why}; {ACCEPT}"))
+        }
+        Err(trouble) => Err(trouble.to_string()),
+    }
+}
+
+/// How old a refusal in the ledger is that outlived its key.
+fn outlives(leases: &Leases) -> time::Duration {
+    let give_up = time::Duration::try_from(leases.give_up).unwrap_or(time::Duration::MAX);
+    standing::outlives(time::Duration::days(KEY_DAYS), give_up)
+}
+
+async fn pings(desk: &Desk) -> Result<(), String> {
     desk.ping().await.map_err(|trouble| match trouble {
         Trouble::Unavailable => {
             "the database is away, or not migrated: run `order-service migrate`".into()

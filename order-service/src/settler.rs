@@ -44,7 +44,7 @@ async fn tell(notice: Notice, accounts: &Accounts, desk: &Desk) {
     let order_id = notice.order_id;
     failpoint::reach(Point::BeforeTell);
     match accounts.tell(&notice).await {
-        Told::Done => {
+        Told::Done { .. } => {
             failpoint::reach(Point::Told);
             metrics::counter!("order_settlements_total", "action" => action).increment(1);
             if let Err(error) = desk.finish(notice).await {

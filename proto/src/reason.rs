@@ -61,6 +61,8 @@ reasons! {
     Internal = "INTERNAL", Internal, None;
     /// A field is missing or wrong; BadRequest names it.
     InvalidRequest = "INVALID_REQUEST", InvalidArgument, None;
+    /// The commands were meant for another ledger.
+    LedgerMismatch = "LEDGER_MISMATCH", FailedPrecondition, None;
     /// There is no such order on this account.
     OrderNotFound = "ORDER_NOT_FOUND", NotFound, None;
     /// What happened is not known yet; the same call again finds out.

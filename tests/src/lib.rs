@@ -4,6 +4,7 @@
 //! wait has a bound, and an error shows the end of the log of whoever was waited for.
 
 pub mod ask;
+pub mod backup;
 pub mod balancer;
 pub mod books;
 pub mod chaos;

@@ -49,11 +49,7 @@ impl Postgres {
             program: "PostgreSQL",
             hint: "apt-get install postgresql",
         })?;
-        let directory = TempDir::with_prefix("holdfast-postgres-")
-            .map_err(HarnessError::io("make a directory for PostgreSQL"))?;
-        if rustix::process::getuid().is_root() {
-            process::run("chown", Command::new("chown").arg("postgres").arg(directory.path()))?;
-        }
+        let directory = Self::directory()?;
         let mut initdb = command_as(User::Postgres, &[]);
         initdb.arg(programs.join("initdb")).arg("--pgdata").arg(data_of(&directory));
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]);
@@ -65,6 +61,53 @@ impl Postgres {
         let mut server = Self { process, directory, programs, port, settings };
         server.wait_until_it_answers().await?;
         Ok(server)
+    }
+
+    /// Starts a standby of this server, which follows it without being waited for. Its name as a standby is `standby`.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_standby(&self) -> Result<Self, HarnessError> {
+        let directory = Self::directory()?;
+        let mut copy = command_as(User::Postgres, &[]);
+        copy.arg(self.programs.join("pg_basebackup")).arg("--pgdata").arg(data_of(&directory));
+        let primary =
+            format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
+        copy.args(["--dbname", &primary, "--write-recovery-conf", "--checkpoint=fast"]);
+        process::run("pg_basebackup", copy.arg("--no-sync"))?;
+
+        let (port, programs, settings) = (free_port()?, self.programs.clone(), Vec::new());
+        let process = start(&programs, &directory, port, &settings)?;
+        let mut standby = Self { process, directory, programs, port, settings };
+        standby.wait_until_it_answers().await?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the primary.
+    ///
+    /// # Errors
+    /// When it does not become one.
+    pub async fn promote(&self) -> Result<(), HarnessError> {
+        execute(&self.url("postgres"), "SELECT pg_promote(true, 60)".to_owned()).await
+    }
+
+    /// Changes a setting of the running server.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), HarnessError> {
+        let server = self.url("postgres");
+        execute(&server, format!("ALTER SYSTEM SET {name} = '{value}'")).await?;
+        execute(&server, "SELECT pg_reload_conf()".to_owned()).await
+    }
+
+    fn directory() -> Result<TempDir, HarnessError> {
+        let directory = TempDir::with_prefix("holdfast-postgres-")
+            .map_err(HarnessError::io("make a directory for PostgreSQL"))?;
+        if rustix::process::getuid().is_root() {
+            process::run("chown", Command::new("chown").arg("postgres").arg(directory.path()))?;
+        }
+        Ok(directory)
     }
 
     /// The server's first process, as long as it runs; its children do the work.

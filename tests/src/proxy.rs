@@ -1,12 +1,12 @@
 //! A TCP proxy with bad weather: slow, silent in one direction or both, refusing, or cut right after a COMMIT.
 //!
-//! It knows PostgreSQL's protocol so far: a simple query with the text `COMMIT` is known by its bytes. Cut means:
+//! It knows PostgreSQL's protocol so far: a simple query that ends with `COMMIT` is known by its bytes. Cut means:
 //! the server has read it, the client never hears of it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,8 +18,8 @@ use tokio::time::sleep;
 
 use crate::HarnessError;
 
-/// A simple query message: its type, its length, its text, the end of the text.
-const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// The end of a simple query that commits, alone or after other statements.
+const COMMIT: &[u8] = b"COMMIT\0";
 
 /// How long the server has to carry a COMMIT out before the connection is cut under it. It would finish anyway: a
 /// backend notices a lost client only when it writes to it.
@@ -50,6 +50,8 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
+    /// Where new connections lead.
+    server: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
     commits_to_cut: AtomicU32,
     commits_cut: AtomicU64,
@@ -71,11 +73,12 @@ impl Proxy {
         let listener = listener.map_err(HarnessError::io("listen for the proxy"))?;
         let address = listener.local_addr().map_err(HarnessError::io("name the proxy's port"))?;
         let state = Arc::new(State {
+            server: Mutex::new(server),
             weather: watch::Sender::new(Weather::default()),
             commits_to_cut: AtomicU32::new(0),
             commits_cut: AtomicU64::new(0),
         });
-        let accepting = tokio::spawn(accept(listener, server, Arc::clone(&state)));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self { address, state, accepting })
     }
 
@@ -83,6 +86,11 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Leads new connections to another server, as a service does after a fail-over. Those that exist stay.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.state.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
     /// Changes the weather, for connections that exist too.
@@ -117,8 +125,9 @@ impl State {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
+        let server = *state.server.lock().unwrap_or_else(PoisonError::into_inner);
         tokio::spawn(connection(client, server, Arc::clone(&state)));
     }
 }

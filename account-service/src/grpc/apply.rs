@@ -36,6 +36,17 @@ pub(super) fn parse(
     })
 }
 
+/// Commands that were meant for another ledger are not carried out. `own`: this ledger's id, once the database has said
+/// it; each connection is then checked to lead to that ledger.
+pub(super) fn check_ledger(meant: &str, own: Option<&str>) -> Result<(), Status> {
+    match own {
+        _ if meant.is_empty() => Ok(()),
+        Some(own) if own == meant => Ok(()),
+        Some(own) => Err(status::ledger_mismatch(meant, own)),
+        None => Err(status::of_trouble(Trouble::Unavailable)),
+    }
+}
+
 fn one(command: api::Command, defaults: &Defaults) -> Parsed {
     use api::command::Command as Kind;
     match command.command {

@@ -1,10 +1,14 @@
 //! The ledger's values as messages.
 
+use database::Position;
 use prost_types::Timestamp;
 use proto::account::v1 as api;
 use time::OffsetDateTime;
 
-use crate::ledger::{Account, Entry, EntryKind, Reservation, State};
+use crate::{
+    ledger::{Account, Entry, EntryKind, Reservation, State},
+    storage::Introduced,
+};
 
 pub(super) fn account(account: &Account) -> api::Account {
     api::Account {
@@ -29,6 +33,18 @@ pub(super) fn reservation(reservation: &Reservation) -> api::Reservation {
         created_at: Some(timestamp(reservation.created_at)),
         expires_at: reservation.expires_at.map(timestamp),
     }
+}
+
+pub(super) fn introduced(introduced: Introduced) -> api::HandshakeReply {
+    api::HandshakeReply {
+        ledger: Some(position(introduced.ledger)),
+        caller_highest: Some(position(introduced.caller_highest)),
+        now: Some(timestamp(introduced.now)),
+    }
+}
+
+fn position(Position { database_id, epoch, commits }: Position) -> api::Position {
+    api::Position { database_id, epoch, commits }
 }
 
 pub(super) fn entry(entry: &Entry) -> api::Entry {

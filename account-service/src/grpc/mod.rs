@@ -103,9 +103,20 @@ impl account_service_server::AccountService for AccountService {
     }
 
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Answer<api::ApplyReply> {
-        let commands = apply::parse(request.into_inner(), &self.defaults)?;
+        let request = request.into_inner();
+        apply::check_ledger(&request.ledger_id, self.desk.ledger_id().as_deref())?;
+        let commands = apply::parse(request, &self.defaults)?;
         let outcomes = apply::carry_out(commands, &self.desk).await?;
         Ok(Response::new(api::ApplyReply { outcomes }))
+    }
+
+    async fn handshake(
+        &self,
+        request: Request<api::HandshakeRequest>,
+    ) -> Answer<api::HandshakeReply> {
+        let caller = parse::handshake(request.into_inner())?;
+        let introduced = self.desk.introduce(caller).await.map_err(status::of_trouble)?;
+        Ok(Response::new(encode::introduced(introduced)))
     }
 
     async fn get_reservation(

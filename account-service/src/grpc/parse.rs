@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use database::{Position, lineage::COUNTERS};
 use iso_currency::Currency;
 use proto::{
     Failure, Fields, Money,
     account::v1 as api,
-    id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
+    id::{AccountId, DepositId, MAX_LENGTH, OrderRef, RefundId, ReserveId},
     page::{self, PageError},
 };
 
@@ -122,6 +123,22 @@ pub(super) fn refund(request: api::RefundRequest) -> Result<PostRefund, Failure>
         let (account_id, reserve_id, refund_id) = (account_id?, reserve_id?, refund_id?);
         Some(PostRefund { account_id, reserve_id, refund_id, amount: amount? })
     })
+}
+
+pub(super) fn handshake(request: api::HandshakeRequest) -> Result<Position, Failure> {
+    let mut fields = Fields::default();
+    let api::Position { database_id, epoch, commits } = request.caller.unwrap_or_default();
+    if !(1..=MAX_LENGTH).contains(&database_id.len()) || !database_id.is_ascii() {
+        fields.wrong("caller.database_id", "must be the id of a database");
+    }
+    if epoch < 1 {
+        fields.wrong("caller.epoch", "must be greater than zero");
+    }
+    if commits.len() > COUNTERS || commits.iter().any(|commits| *commits < 0) {
+        let wanted = format_args!("must be at most {COUNTERS} numbers, none of them negative");
+        fields.wrong("caller.commits", wanted);
+    }
+    fields.finish(|| Some(Position { database_id, epoch, commits }))
 }
 
 pub(super) fn get_reservation(

@@ -34,6 +34,11 @@ pub(super) fn of_trouble(trouble: Trouble) -> Status {
     failure(trouble).into()
 }
 
+pub(super) fn ledger_mismatch(meant: &str, own: &str) -> Status {
+    let message = format!("these commands are for ledger {meant}, and this is ledger {own}");
+    Failure::new(Reason::LedgerMismatch, message).into()
+}
+
 /// The texts of refusals are for callers; see [`Refusal`].
 pub(super) fn why(refusal: Refusal) -> Failure {
     Failure::new(reason(refusal), refusal.to_string())

@@ -25,9 +25,10 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use database::{Session, StoreError};
+use database::{Discontinuity, Lineage, Position, Session, StoreError};
 use proto::id::{AccountId, ReserveId};
 use sqlx::migrate::MigrateError;
+use time::OffsetDateTime;
 
 pub use scan::Range;
 pub use tables::Tables;
@@ -50,10 +51,42 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// The ledger, introduced to a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduced {
+    /// Where the ledger stands.
+    pub ledger: Position,
+    /// The highest position of the caller's database that the ledger was ever told.
+    pub caller_highest: Position,
+    /// The ledger's time.
+    pub now: OffsetDateTime,
+}
+
 impl<B: Tables> Store<B> {
     /// A store that connects when it is first used.
     pub fn new(options: B::Options) -> Self {
         Self { session: Session::new(B::by_key(options)) }
+    }
+
+    /// Notices when the database went back in time, and refuses work from then on.
+    #[must_use]
+    pub fn tracked(self, lineage: Lineage) -> Self {
+        Self { session: self.session.tracked(lineage) }
+    }
+
+    /// Reads the ledger's position and judges it against what this process has seen.
+    pub async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
+        self.session.look().await
+    }
+
+    /// Introduces the ledger to the database of a caller, and remembers how far that has come.
+    pub async fn introduce(&mut self, caller: &Position) -> Result<Introduced, StoreError> {
+        self.session.transact(&mut work::Introduce { caller }).await
+    }
+
+    /// Accepts that commits are gone. Answers the new epoch.
+    pub async fn resume(&mut self) -> Result<i64, StoreError> {
+        self.session.resume().await
     }
 
     /// Runs commands, in order, in one transaction. Answers one outcome each.
@@ -96,6 +129,6 @@ impl<B: Tables> Store<B> {
     /// Whether the database answers and its schema is at least as new as this build's.
     pub async fn is_migrated(&mut self) -> Result<bool, StoreError> {
         let wanted = B::migrator().iter().map(|migration| migration.version).max();
-        Ok(self.session.read(&mut work::SchemaVersion).await? >= wanted)
+        Ok(self.session.inspect(&mut work::SchemaVersion).await? >= wanted)
     }
 }

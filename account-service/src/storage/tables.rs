@@ -29,6 +29,11 @@ pub trait Tables: Backend {
         connection: &mut Self::Connection,
     ) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
 
+    /// The database's time.
+    fn now(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = sqlx::Result<OffsetDateTime>> + Send;
+
     /// Locks the named accounts, in id order, then loads all named rows. Also answers the transaction's instant.
     fn load(
         connection: &mut Self::Connection,

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use database::Transaction;
+use database::{
+    Position, Transaction,
+    lineage::partners::{Remember, Remembered},
+};
 use failpoint::{Point, Safeguard, is_off, reach};
 use proto::id::{AccountId, ReserveId};
 
-use super::{Page, Tables, tables::ExpiredHolds};
+use super::{Introduced, Page, Tables, tables::ExpiredHolds};
 use crate::ledger::{
     self, Account, Book, Changes, Command, Entry, Named, Outcome, Reservation, State,
 };
@@ -32,6 +35,11 @@ pub(super) struct Entries<'a> {
 }
 
 pub(super) struct SchemaVersion;
+
+/// Introduces the ledger to the database of a caller.
+pub(super) struct Introduce<'a> {
+    pub(super) caller: &'a Position,
+}
 
 impl<B: Tables> Transaction<B> for Apply<'_> {
     const NAME: &'static str = "apply";
@@ -66,6 +74,8 @@ impl<B: Tables> Transaction<B> for Apply<'_> {
 impl<B: Tables> Transaction<B> for Expire {
     const NAME: &'static str = "expire";
     type Output = u64;
+    // A hold whose expiry was lost expires again.
+    const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<u64> {
         let (accounts, now) = B::lock_due(connection, self.limit).await?;
@@ -123,6 +133,21 @@ impl<B: Tables> Transaction<B> for Entries<'_> {
             answers.push(lines);
         }
         Ok(answers)
+    }
+}
+
+impl<B: Tables> Transaction<B> for Introduce<'_> {
+    const NAME: &'static str = "introduce";
+    type Output = Introduced;
+    const IS_COUNTED: bool = false;
+
+    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Introduced> {
+        let mut remember = Remember { partner: self.caller };
+        let Remembered { partner, own } = Transaction::<B>::run(&mut remember, connection).await?;
+
+        // Nothing is known of a caller beyond the bound, so that it cannot be behind.
+        let caller_highest = partner.unwrap_or_else(|| self.caller.clone());
+        Ok(Introduced { ledger: own, caller_highest, now: B::now(connection).await? })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::running::{Running, capture, names, open, refund, release, reserve};
 
 pub(crate) fn apply(commands: impl IntoIterator<Item = Command>) -> api::ApplyRequest {
     let commands = commands.into_iter().map(|command| api::Command { command: Some(command) });
-    api::ApplyRequest { commands: commands.collect() }
+    api::ApplyRequest { commands: commands.collect(), ledger_id: String::new() }
 }
 
 /// What an outcome says: done, done before, or why not.
@@ -71,7 +71,8 @@ async fn one_call_takes_512_commands_and_names_the_field_when_there_are_more_or_
         let refused = service.client.apply(apply(holds(too_many))).await.unwrap_err();
         names(&refused, &["commands"]);
     }
-    let empty = api::ApplyRequest { commands: vec![api::Command { command: None }] };
+    let commands = vec![api::Command { command: None }];
+    let empty = api::ApplyRequest { commands, ledger_id: String::new() };
     let empty = service.client.apply(empty).await.unwrap().into_inner();
     assert_eq!(
         empty.outcomes.iter().map(said).collect::<Vec<_>>(),

@@ -42,6 +42,7 @@ pub(super) fn of_place_error(error: PlaceError, products: &[ProductId]) -> Statu
         }
         PlaceError::TooLarge => failure(Reason::InvalidRequest)
             .field("lines", "must cost at most 100000000000000 in all"),
+        PlaceError::NoLedger => failure(Reason::Unavailable).retry_after(WHEN_AWAY),
         PlaceError::OutcomeUnknown => failure(Reason::OutcomeUnknown).retry_after(WHEN_AWAY),
         PlaceError::Trouble(trouble) => return of_trouble(trouble),
     }

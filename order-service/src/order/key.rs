@@ -24,7 +24,8 @@ pub struct Claim {
     pub order_id: Uuid,
     /// The price as it was when the key was claimed.
     pub amount: Money,
-    /// 1 for the first worker, one more with each takeover.
+    /// Drawn at random by the first worker, one more with each takeover. With the order's id it names one claim: ids are
+    /// the same for all claims of a key, fences are not.
     pub fence: i32,
     /// Which partition holds the row. SQLite has none and leaves it at the day of the claim.
     pub day: Date,
@@ -118,18 +119,14 @@ impl KeyRow {
         }
     }
 
-    /// Judges the row for a request with this digest, whose worker would have claimed it for `order_id`.
-    pub fn judge(&self, digest: Digest, order_id: Uuid) -> Finding {
+    /// Judges the row for a request with this digest, whose worker would have claimed it under `fence`.
+    pub fn judge(&self, digest: Digest, fence: i32) -> Finding {
         if self.digest != digest {
             return Finding::Reused;
         }
         match &self.state {
             KeyState::Decided(decided) => Finding::Decided(decided.clone()),
-            KeyState::Running { .. }
-                if self.claim.order_id == order_id && self.claim.fence == 1 =>
-            {
-                Finding::Mine
-            }
+            KeyState::Running { .. } if self.claim.fence == fence => Finding::Mine,
             KeyState::Running { lease_over: true } => Finding::LeaseOver,
             KeyState::Running { lease_over: false } => Finding::Running,
         }

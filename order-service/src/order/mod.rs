@@ -3,12 +3,16 @@
 //! - [`request`]: what is asked for, and the digest by which a duplicate is told from another request.
 //! - [`key`]: the row behind an idempotency key, and what a request that finds one must do.
 //! - [`decision`]: stock, fences and earlier orders in, the fate of each order out.
+//! - [`ids`]: the id of an order, derived from its key.
+//! - [`standing`]: what a reservation means that was there before its order.
 //! - [`catalog`]: products and their stock.
 
 pub mod catalog;
 pub mod decision;
+pub mod ids;
 pub mod key;
 pub mod request;
+pub mod standing;
 
 use proto::{
     Money,
@@ -22,7 +26,7 @@ use request::{Basket, Request};
 /// An order with its payment. They are written and read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Its id, minted once when the key was claimed; also the id of its reservation.
+    /// Its id, also the id of its reservation: see [`ids`].
     pub order_id: Uuid,
     /// Who pays.
     pub account: AccountId,

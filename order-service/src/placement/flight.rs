@@ -13,15 +13,20 @@ use std::{mem, sync::Arc, time::Duration};
 
 use failpoint::{Point, reach};
 use tokio::time::sleep;
+use tonic::Status;
+use uuid::Uuid;
 
 use super::{Parts, board::Signals};
 use crate::{
+    accounts::Reserved,
     desk::Trouble,
     guard,
     order::{
         decision::{Settled, Settlement, Verdict},
+        ids::OrderIds,
         key::{Claim, Decided, Finding, KeyRow, KeyState, Outcome},
         request::{Request, Unpriced},
+        standing::{self, Standing},
     },
     storage::{Claimed, NewClaim, Overdue},
 };
@@ -29,6 +34,12 @@ use crate::{
 /// Times a flight tries to find out whose a key is; each further one means that somebody else just moved it.
 const LOCATE_ROUNDS: u32 = 5;
 const LOCATE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Times a flight asks for a reservation under what the answer before told it: a price, or the next life of the key.
+const RESERVE_ROUNDS: u32 = 64;
+
+/// First fences are below 2^30.
+const FIRST_FENCE_MASK: u32 = (1 << 30) - 1;
 
 /// Times a flight tries to settle, with a pause between them that doubles: in all about three seconds.
 const SETTLE_ROUNDS: u32 = 6;
@@ -86,7 +97,9 @@ impl Flight {
 
     /// `taken`: somebody probably has the key, so it is read before it is claimed.
     async fn find(&self, request: Arc<Request>, taken: bool) -> Landing {
-        let claim = NewClaim { request, order_id: (self.parts.new_id)() };
+        let Some(ids) = self.ids() else { return Landing::Trouble(Trouble::Unavailable) };
+        let order_id = ids.derive(request.account, &request.key, 0);
+        let claim = NewClaim { request, order_id, fence: self.first_fence() };
         let mut perhaps_claimed = false;
         let mut pause = LOCATE_PAUSE;
         let mut read_first = taken;
@@ -158,7 +171,7 @@ impl Flight {
 
     async fn judge(&self, claim: &NewClaim, row: KeyRow) -> Result<Located, Trouble> {
         reach(Point::DuplicateRead);
-        let landing = match row.judge(claim.request.digest(), claim.order_id) {
+        let landing = match row.judge(claim.request.digest(), claim.fence) {
             Finding::Mine => return Ok(Located::Ours(row.claim)),
             Finding::LeaseOver => {
                 return Ok(self.take_over(row.claim).await?.map_or(Located::Moved, Located::Ours));
@@ -182,23 +195,75 @@ impl Flight {
         Ok(taken)
     }
 
-    async fn work(&self, claim: Claim) -> Landing {
+    /// T2, and T3 after it. More than one round only where a reservation was there before its claim.
+    async fn work(&self, mut claim: Claim) -> Landing {
         self.signals.work();
-        match self.parts.accounts.reserve(&claim).await {
-            Ok(verdict) => {
-                reach(match verdict {
-                    Verdict::Reserved => Point::Reserved,
-                    Verdict::Declined { .. } | Verdict::GaveUp => Point::Declined,
-                });
-                self.settle(claim, verdict).await
+        for _ in 0..RESERVE_ROUNDS {
+            match self.reserve(&claim).await {
+                Ok(Standing::Final(verdict)) => {
+                    reach(match verdict {
+                        Verdict::Reserved => Point::Reserved,
+                        Verdict::Declined { .. } | Verdict::GaveUp => Point::Declined,
+                    });
+                    return self.settle(claim, verdict).await;
+                }
+                Ok(Standing::Outlived) => match self.next_generation(&claim) {
+                    Some(order_id) => claim.order_id = order_id,
+                    None => return self.hand_back(claim).await,
+                },
+                Ok(Standing::Priced(amount)) => claim.amount = amount,
+                Err(status) => {
+                    reach(Point::ReserveUnknown);
+                    metrics::counter!("order_reserve_unknown_total").increment(1);
+                    tracing::warn!(order_id = %claim.order_id, %status, "a reservation's outcome is not known");
+                    return self.hand_back(claim).await;
+                }
             }
-            Err(status) => {
-                reach(Point::ReserveUnknown);
-                metrics::counter!("order_reserve_unknown_total").increment(1);
-                tracing::warn!(order_id = %claim.order_id, %status, "a reservation's outcome is not known");
-                self.hand_back(claim).await
+
+            // The row must say what is asked for next before it is asked for.
+            match self.parts.desk.amend(claim.clone()).await {
+                Ok(true) => {}
+                Ok(false) => return Landing::Running,
+                Err(_) => return Landing::Unknown,
             }
         }
+        self.hand_back(claim).await
+    }
+
+    /// Asks for the reservation, and thinks about one that was there before.
+    async fn reserve(&self, claim: &Claim) -> Result<Standing, Status> {
+        let Reserved { verdict, replayed, mismatches } = self.parts.accounts.reserve(claim).await?;
+        if !replayed {
+            return Ok(Standing::Final(verdict));
+        }
+
+        let before = match (self.parts.accounts.reservation(claim).await, &verdict) {
+            (Ok(before), _) => before,
+            // Nothing is placed on a reservation that may have been given back.
+            (Err(status), Verdict::Reserved) => return Err(status),
+            (Err(_), Verdict::Declined { .. } | Verdict::GaveUp) => None,
+        };
+        let Some(before) = before else { return Ok(Standing::Final(verdict)) };
+        let basket = &claim.request.basket;
+        Ok(standing::judge(verdict, mismatches, basket, &before, self.parts.outlives))
+    }
+
+    /// The id of the key's order in the next life of the key. `None`: this one's id was not derived.
+    fn next_generation(&self, claim: &Claim) -> Option<Uuid> {
+        let Request { account, key, .. } = &*claim.request;
+        let ids = self.ids()?;
+        let generation = ids.generation_of(*account, key, claim.order_id)?;
+        Some(ids.derive(*account, key, generation + 1))
+    }
+
+    fn ids(&self) -> Option<OrderIds> {
+        self.parts.desk.database_id().map(OrderIds::of_database)
+    }
+
+    /// Random, and far enough from the end for any number of takeovers.
+    fn first_fence(&self) -> i32 {
+        let random = (self.parts.new_id)().as_u128() as u32;
+        1 + (random & FIRST_FENCE_MASK) as i32
     }
 
     async fn settle(&self, claim: Claim, verdict: Verdict) -> Landing {

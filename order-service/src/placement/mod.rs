@@ -22,6 +22,7 @@ use crate::{
     accounts::Accounts,
     desk::{Desk, Trouble},
     guard::Guard,
+    ledger_link::LedgerLink,
     order::{
         Notice, Order,
         key::{Decided, Outcome},
@@ -96,6 +97,9 @@ pub enum PlaceError {
     /// The sum of the lines is beyond what money can be.
     #[error("the lines cost more than 100000000000000 in all")]
     TooLarge,
+    /// The account service was not reached yet, or works on another ledger. Nothing was done.
+    #[error("the account service cannot be asked now")]
+    NoLedger,
     /// The account service did not say, or the database did not.
     #[error("the outcome is not known yet; the same request again finds out")]
     OutcomeUnknown,
@@ -121,6 +125,11 @@ pub struct Parts {
     pub guard: Guard,
     /// The account service.
     pub accounts: Accounts,
+    /// Which ledger the account service works on.
+    pub link: LedgerLink,
+    /// How long a refused key stays refused, as a bound for the age of a refusal in the ledger: see
+    /// [`crate::order::standing::outlives`].
+    pub outlives: time::Duration,
     /// Where notices go that this process has leased.
     pub notices: mpsc::Sender<Notice>,
     /// Where ids come from.
@@ -150,6 +159,12 @@ impl Placement {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer_by = deadline - ANSWER_MARGIN.min(left / 4);
         let request = Arc::new(request);
+
+        // A key is claimed only if the ledger is the one that pays for these orders.
+        if !self.parts.link.clone().is_linked(answer_by).await {
+            return Err(PlaceError::NoLedger);
+        }
+
         let mut pause = LOOK_FIRST;
         loop {
             let mut seat = self.board(&request)?;

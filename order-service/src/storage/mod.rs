@@ -9,7 +9,7 @@ pub mod sqlite;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use database::{Backend, DatabaseUrl, StoreError};
+use database::{Backend, DatabaseUrl, Discontinuity, Lineage, Position, StoreError};
 use proto::{
     Money,
     id::{AccountId, IdempotencyKey, ProductId},
@@ -39,6 +39,8 @@ pub struct NewClaim {
     pub request: Arc<Request>,
     /// The id that the order gets if the key is free.
     pub order_id: Uuid,
+    /// The first fence, drawn at random: by it a worker knows its own row.
+    pub fence: i32,
 }
 
 impl NewClaim {
@@ -48,8 +50,8 @@ impl NewClaim {
             Ok(amount) => amount,
             Err(unpriced) => return Claimed::Unpriced(unpriced),
         };
-        let (request, order_id) = (self.request.clone(), self.order_id);
-        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence: 1, day });
+        let (request, order_id, fence) = (self.request.clone(), self.order_id, self.fence);
+        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence, day });
         day.map_or(Claimed::Taken, claim)
     }
 }
@@ -117,6 +119,30 @@ pub trait Store: Sized + Send + 'static {
     /// A store that connects when it is first used. `None` when the address is another backend's.
     fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self>;
 
+    /// Notices when the database went back in time, and refuses work from then on.
+    #[must_use]
+    fn tracked(self, lineage: Lineage) -> Self;
+
+    /// Reads the database's position and judges it against what this process has seen.
+    fn look(
+        &mut self,
+    ) -> impl Future<Output = Result<Result<Position, Discontinuity>, StoreError>> + Send;
+
+    /// Accepts that commits are gone. Answers the new epoch.
+    fn resume(&mut self) -> impl Future<Output = Result<i64, StoreError>> + Send;
+
+    /// Reads the highest positions that were told of ledgers: of one, unless another was never forgotten.
+    fn ledgers(&mut self) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;
+
+    /// Remembers how far a ledger has come.
+    fn remember_ledger(
+        &mut self,
+        ledger: &Position,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets which ledger these orders are paid from, so that the next one that answers is taken.
+    fn forget_ledger(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Brings the schema up to date.
     fn migrate(&mut self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;
 
@@ -140,6 +166,12 @@ pub trait Store: Sized + Send + 'static {
         &mut self,
         seen: &[Claim],
     ) -> impl Future<Output = Result<Vec<Option<Claim>>, StoreError>> + Send;
+
+    /// Changes order id and amount of undecided keys where the fence is still the claim's. Answers for which it was.
+    fn amend(
+        &mut self,
+        claims: &[Claim],
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
 
     /// T3, T3' and T4: decides keys whose fence is still the claim's.
     fn settle(

@@ -9,9 +9,10 @@ use proto::{
     Reason,
     account::v1::{
         Account, ApplyReply, ApplyRequest, CaptureReply, CaptureRequest, DepositReply,
-        DepositRequest, GetAccountRequest, GetReservationRequest, ListEntriesReply,
-        ListEntriesRequest, OpenAccountRequest, Outcome, RefundReply, RefundRequest, Refusal,
-        ReleaseReply, ReleaseRequest, Reservation, ReserveReply, ReserveRequest,
+        DepositRequest, GetAccountRequest, GetReservationRequest, HandshakeReply, HandshakeRequest,
+        ListEntriesReply, ListEntriesRequest, OpenAccountRequest, Outcome, RefundReply,
+        RefundRequest, Refusal, ReleaseReply, ReleaseRequest, Reservation, ReserveReply,
+        ReserveRequest,
         account_service_server::{AccountService, AccountServiceServer},
         command::Command,
     },
@@ -140,6 +141,13 @@ impl AccountService for Accounts {
             outcomes.push(self.one(command.command.unwrap()).await?);
         }
         Ok(Response::new(ApplyReply { outcomes }))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<HandshakeRequest>,
+    ) -> Result<Response<HandshakeReply>, Status> {
+        Err(Status::unimplemented("of the version before handshakes"))
     }
 
     async fn reserve(&self, _: Request<ReserveRequest>) -> Result<Response<ReserveReply>, Status> {

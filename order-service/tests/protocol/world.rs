@@ -20,8 +20,11 @@ use super::{
     account::{Account, Reply},
     database::Database,
     properties,
-    real::{Asked, Claim, Fate, Told, uuid},
+    real::{Asked, Claim, Fate, Told},
 };
+
+/// The fence of a row that is not the worker's.
+const NOT_OWN: i32 = 0;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct World {
@@ -235,7 +238,11 @@ impl Protocol {
             }
             return;
         };
-        world.workers[worker] = match found.row().judge(asked.digest(), uuid(order_id)) {
+        // Here a drawn id names a claim, as a drawn first fence does in the service: a row is the worker's own if it has
+        // the worker's id and nobody took it over.
+        let is_own = found.claim.order_id == order_id && found.claim.fence == 1;
+        let fence = if is_own { found.claim.fence } else { NOT_OWN };
+        world.workers[worker] = match found.row().judge(asked.digest(), fence) {
             Finding::Reused => Step::Landed(Landing::Reused),
             Finding::Decided(_) => Step::Landed(found.landing()),
             Finding::LeaseOver => Step::Sees { claim: found.claim, give_up: false },

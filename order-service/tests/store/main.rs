@@ -4,6 +4,7 @@
 
 mod catalog;
 mod keys;
+mod lineage;
 mod midnight;
 mod orders;
 mod outbox;

@@ -16,6 +16,7 @@ use proto::{
     Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
+use sqlx::ConnectOptions;
 use tempfile::TempDir;
 use tests::shared_postgres::{self, Shared};
 use uuid::Uuid;
@@ -49,6 +50,20 @@ pub(crate) trait Fresh: Store {
 }
 
 impl Place {
+    /// Does to the database what no service would.
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        match &self.url {
+            DatabaseUrl::Postgres(address) => {
+                let mut connection = address.connect().await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+            }
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = database::Sqlite::options(path).connect().await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
     /// A store with a connection of its own.
     pub(crate) fn store<S: Store>(&self, leases: Leases) -> S {
         S::open(&self.url, leases).unwrap()
@@ -107,7 +122,7 @@ pub(crate) fn product(id: i64, price: &str, stock: i64) -> Product {
 }
 
 pub(crate) fn new_claim(request: &Request) -> NewClaim {
-    NewClaim { request: Arc::new(request.clone()), order_id: new_id() }
+    NewClaim { request: Arc::new(request.clone()), order_id: new_id(), fence: 1 }
 }
 
 pub(crate) fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {

@@ -208,6 +208,43 @@ pub struct ApplyRequest {
     /// 1 to 512.
     #[prost(message, repeated, tag = "1")]
     pub commands: ::prost::alloc::vec::Vec<Command>,
+    /// HandshakeReply.ledger.database_id, so that commands meant for one ledger never reach another. Empty: not checked.
+    #[prost(string, tag = "2")]
+    pub ledger_id: ::prost::alloc::string::String,
+}
+/// Who a database is and how far it has come. Positions of one database never go back while it keeps what it committed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Position {
+    /// Made by the database's first migration; a copy or a backup has the same.
+    #[prost(string, tag = "1")]
+    pub database_id: ::prost::alloc::string::String,
+    /// Raised by an operator who accepts that commits were lost. From then on commits count afresh.
+    #[prost(int64, tag = "2")]
+    pub epoch: i64,
+    /// Commits by counter, 256 of them.
+    #[prost(int64, repeated, tag = "3")]
+    pub commits: ::prost::alloc::vec::Vec<i64>,
+}
+/// Introduces a caller's database.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandshakeRequest {
+    /// Where the caller's database stands.
+    #[prost(message, optional, tag = "1")]
+    pub caller: ::core::option::Option<Position>,
+}
+/// Introduces the ledger.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandshakeReply {
+    /// Where the ledger stands, read after the request arrived.
+    #[prost(message, optional, tag = "1")]
+    pub ledger: ::core::option::Option<Position>,
+    /// The highest position of the caller's database that this ledger was ever told. A caller whose database is behind it
+    /// has lost commits.
+    #[prost(message, optional, tag = "2")]
+    pub caller_highest: ::core::option::Option<Position>,
+    /// The ledger's time.
+    #[prost(message, optional, tag = "3")]
+    pub now: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One of them: the request of the call that does it alone.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -658,7 +695,8 @@ pub mod account_service_client {
         /// account are carried out in the order they have here. There is one outcome for each command, in their order.
         /// When the service is overloaded or away, or does not know what became of a command, the call fails as a whole with
         /// RESOURCE_EXHAUSTED or UNAVAILABLE and RetryInfo: some commands may have been carried out, and sending all of them
-        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT.
+        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT. A ledger_id that is not this ledger's is
+        /// FAILED_PRECONDITION (LEDGER_MISMATCH), and no command was carried out.
         pub async fn apply(
             &mut self,
             request: impl tonic::IntoRequest<super::ApplyRequest>,
@@ -678,6 +716,30 @@ pub mod account_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("account.v1.AccountService", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Introduces the database of a service that keeps reservations here, and answers which ledger this is. Each side
+        /// remembers the highest position that it was told of the other, so that a database that was restored, or that lost
+        /// commits in a fail-over, is noticed by the one that was not.
+        pub async fn handshake(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HandshakeRequest>,
+        ) -> std::result::Result<tonic::Response<super::HandshakeReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/account.v1.AccountService/Handshake",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("account.v1.AccountService", "Handshake"));
             self.inner.unary(req, path, codec).await
         }
         /// Reads a reservation. NOT_FOUND (RESERVATION_NOT_FOUND) when the reserve_id was never seen.
@@ -792,11 +854,19 @@ pub mod account_service_server {
         /// account are carried out in the order they have here. There is one outcome for each command, in their order.
         /// When the service is overloaded or away, or does not know what became of a command, the call fails as a whole with
         /// RESOURCE_EXHAUSTED or UNAVAILABLE and RetryInfo: some commands may have been carried out, and sending all of them
-        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT.
+        /// again is safe. No command, or more than 512, is INVALID_ARGUMENT. A ledger_id that is not this ledger's is
+        /// FAILED_PRECONDITION (LEDGER_MISMATCH), and no command was carried out.
         async fn apply(
             &self,
             request: tonic::Request<super::ApplyRequest>,
         ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status>;
+        /// Introduces the database of a service that keeps reservations here, and answers which ledger this is. Each side
+        /// remembers the highest position that it was told of the other, so that a database that was restored, or that lost
+        /// commits in a fail-over, is noticed by the one that was not.
+        async fn handshake(
+            &self,
+            request: tonic::Request<super::HandshakeRequest>,
+        ) -> std::result::Result<tonic::Response<super::HandshakeReply>, tonic::Status>;
         /// Reads a reservation. NOT_FOUND (RESERVATION_NOT_FOUND) when the reserve_id was never seen.
         async fn get_reservation(
             &self,
@@ -1233,6 +1303,51 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/account.v1.AccountService/Handshake" => {
+                    #[allow(non_camel_case_types)]
+                    struct HandshakeSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::HandshakeRequest>
+                    for HandshakeSvc<T> {
+                        type Response = super::HandshakeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HandshakeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::handshake(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HandshakeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 pub use check::Breach;
 pub use read::ReadError;
-pub(crate) use read::{money, number, rows};
+pub use read::rows;
+pub(crate) use read::{money, number};
 
 /// Breaches that are shown; all are counted.
 const SHOWN: usize = 100;

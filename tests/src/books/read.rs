@@ -102,10 +102,11 @@ pub(super) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
     Ok(orders)
 }
 
-pub(crate) async fn rows(
-    url: &DatabaseUrl,
-    query: &'static str,
-) -> Result<Vec<Vec<String>>, ReadError> {
+/// Reads rows of text columns.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn rows(url: &DatabaseUrl, query: &'static str) -> Result<Vec<Vec<String>>, ReadError> {
     let read = async {
         match url {
             DatabaseUrl::Postgres(address) => {

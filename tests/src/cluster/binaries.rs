@@ -116,6 +116,16 @@ impl Binaries {
         process::run(&format!("{} migrate", service.name()), &mut command).map(drop)
     }
 
+    /// Accepts that a database lost commits.
+    ///
+    /// # Errors
+    /// When the program says so.
+    pub fn resume(&self, service: Service, database_url: &str) -> Result<String, HarnessError> {
+        let mut command = Command::new(self.program(service));
+        command.arg("resume").args(["--database-url", database_url]);
+        process::run(&format!("{} resume", service.name()), &mut command)
+    }
+
     /// Checks a database at rest and answers the report.
     ///
     /// # Errors

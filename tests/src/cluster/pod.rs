@@ -140,6 +140,32 @@ impl Pod {
         Ok(())
     }
 
+    /// Waits until its readiness says this.
+    ///
+    /// # Errors
+    /// When the pod does not say it in time.
+    pub async fn wait_health_says(&mut self, words: &str) -> Result<String, HarnessError> {
+        let began = Instant::now();
+        loop {
+            let said = self.get("/q/health/ready").await.map(|(_, body)| body).unwrap_or_default();
+            if said.contains(words) {
+                return Ok(said);
+            }
+            if began.elapsed() > PATIENCE {
+                let what = format!("{} to say {words:?} for its readiness: {said}", self.name);
+                return Err(HarnessError::Late { what, log: self.log.clone() });
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// From its next start on it uses another database.
+    pub fn set_database(&mut self, url: &str) {
+        let flag = self.arguments.iter().position(|flag| flag == "--database-url");
+        let value = flag.expect("every pod has a database") + 1;
+        url.clone_into(&mut self.arguments[value]);
+    }
+
     /// SIGTERM: leave in order.
     pub fn terminate(&self) {
         self.process.signal(Signal::TERM);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use failpoint::Point;
 use proto::account::v1::account_service_client::AccountServiceClient;
 use proto::account::v1::{GetReservationRequest, ReserveRequest};
-use proto::order::v1::Order;
+use proto::order::v1::{Order, Payment};
 use tests::cluster::connect;
 use uuid::Uuid;
 
@@ -33,10 +33,10 @@ fn differ(one: Duration, other: Duration) -> Duration {
     one.abs_diff(other)
 }
 
-/// When the process that minted the id believed to do so.
-fn minted(order: &Order) -> Duration {
+/// When the process that drew the payment's id believed to do so.
+fn minted(payment: &Payment) -> Duration {
     let (seconds, nanos) =
-        Uuid::parse_str(&order.order_id).unwrap().get_timestamp().unwrap().to_unix();
+        Uuid::parse_str(&payment.payment_id).unwrap().get_timestamp().unwrap().to_unix();
     Duration::new(seconds, nanos)
 }
 
@@ -65,7 +65,8 @@ async fn a_pod_whose_clock_is_off_tells_the_time_of_the_database() {
         let request = Scene::Order.request(offset);
         let placed = world.persist(0, &request).await.unwrap();
         let order = placed.order.as_ref().unwrap();
-        assert!(differ(minted(order), now()) > OFF_BY - ALIKE, "its clock is not off: {order:?}");
+        let minted = minted(placed.payment.as_ref().unwrap());
+        assert!(differ(minted, now()) > OFF_BY - ALIKE, "its clock is not off: {placed:?}");
         assert!(differ(placed_at(order), now()) < ALIKE, "{order:?}");
         let again = world.persist(1, &request).await.unwrap();
         assert_eq!((again.order, again.payment), (placed.order, placed.payment));

@@ -9,9 +9,15 @@ mod days;
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
+mod ledgers;
+#[cfg(test)]
 mod points;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]

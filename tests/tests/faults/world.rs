@@ -72,6 +72,13 @@ impl Ground {
         Self::of(Databases { account, order }, Some(server), directory)
     }
 
+    /// The orders on PostgreSQL, the ledger in a file: what befalls one spares the other.
+    pub(crate) async fn make_apart() -> Self {
+        let mut ground = Self::make(Backend::Postgres).await;
+        ground.databases.account = sqlite_in(ground._directory.path()).account;
+        ground
+    }
+
     /// Both files on a small disk, or the orders' database.
     pub(crate) async fn make_small(backend: Backend) -> Self {
         let disk = SmallDisk::mount(48).unwrap();
@@ -182,6 +189,15 @@ impl World {
         self.books.unfinished().await.unwrap()
     }
 
+    /// Waits until each database knows how far the other has come.
+    pub(crate) async fn introduced(&self) {
+        let (account, order) = (&self.books.account, &self.books.order);
+        until("the two databases to know each other", async || {
+            told(order, account).await && told(account, order).await
+        })
+        .await;
+    }
+
     /// Waits until nothing is left to do; then both books are sound, each and together.
     pub(crate) async fn check_books(&self) {
         until("everything to be settled", async || self.unfinished().await == 0).await;
@@ -189,6 +205,18 @@ impl World {
         let report = tests::books::verify(&self.books.account, &self.books.order).await.unwrap();
         assert!(report.ok, "{report:?}");
     }
+}
+
+/// Whether a database knows of all that the other committed.
+async fn told(database: &DatabaseUrl, other: &DatabaseUrl) -> bool {
+    let known = "SELECT commits FROM partner_positions";
+    let known = tests::books::rows(database, known).await.unwrap();
+    let own = "SELECT CAST(sum(commits) AS text) FROM commit_counters";
+    let own = tests::books::rows(other, own).await.unwrap();
+    let sum =
+        |text: &String| text.split(' ').map(|number| number.parse::<i64>().unwrap()).sum::<i64>();
+    let known: i64 = known.iter().flatten().map(sum).sum();
+    [known.to_string()] == *own[0]
 }
 
 /// The usual ones, but for those that are given.

@@ -45,6 +45,10 @@ impl Tables for Postgres {
         sqlx::query_scalar(newest).fetch_one(connection).await
     }
 
+    async fn now(connection: &mut PgConnection) -> sqlx::Result<OffsetDateTime> {
+        read::now(connection).await
+    }
+
     async fn load(
         connection: &mut PgConnection,
         named: &Named<'_>,

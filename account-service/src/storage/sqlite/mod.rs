@@ -44,6 +44,10 @@ impl Tables for Sqlite {
         sqlx::query_scalar(newest).fetch_one(connection).await
     }
 
+    async fn now(connection: &mut SqliteConnection) -> sqlx::Result<OffsetDateTime> {
+        read::now(connection).await
+    }
+
     async fn load(
         connection: &mut SqliteConnection,
         named: &Named<'_>,

@@ -53,10 +53,10 @@ macro_rules! claim_unless {
         account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, request, created_at
     )
     SELECT
-        c.account_id, c.idempotency_key, (now() AT TIME ZONE 'UTC')::date, c.order_id, 'PROCESSING', 1,
+        c.account_id, c.idempotency_key, (now() AT TIME ZONE 'UTC')::date, c.order_id, 'PROCESSING', c.fence,
         now() + make_interval(secs => $7), c.digest, c.amount, c.request, now()
-    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[])
-        AS c (account_id, idempotency_key, order_id, digest, amount, request)
+    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $9::int[])
+        AS c (account_id, idempotency_key, order_id, digest, amount, request, fence)
     WHERE (
         SELECT other.day FROM idempotency_keys AS other
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
@@ -67,7 +67,7 @@ macro_rules! claim_unless {
             $there_is_more,
             "
     ON CONFLICT DO NOTHING
-    RETURNING order_id, day, created_at"
+    RETURNING order_id, fence, day, created_at"
         )
     };
 }
@@ -112,22 +112,25 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
         let (days, now) = self.insert(connection, &priced).await?;
         #[cfg(feature = "failpoints")]
-        super::mutants::uncommit(connection, days.keys().copied()).await?;
+        super::mutants::uncommit(connection, days.keys().map(|(order_id, _)| *order_id)).await?;
         let answers = self.claims.iter().zip(&priced);
         let answers = answers
-            .map(|(claim, price)| claim.answer(*price, days.get(&claim.order_id).copied()))
+            .map(|(claim, price)| {
+                claim.answer(*price, days.get(&(claim.order_id, claim.fence)).copied())
+            })
             .collect();
         Ok(ClaimedKeys { answers, now })
     }
 }
 
 impl ClaimKeys<'_> {
-    /// Inserts those that have a price. Answers the day of each order that got its key.
+    /// Inserts those that have a price. Answers the day of each claim that got its key, by order and fence: two requests
+    /// with one key have one order id.
     pub(super) async fn insert(
         &self,
         connection: &mut PgConnection,
         priced: &[Result<Money, Unpriced>],
-    ) -> sqlx::Result<(HashMap<Uuid, Date>, Option<OffsetDateTime>)> {
+    ) -> sqlx::Result<(HashMap<(Uuid, i32), Date>, Option<OffsetDateTime>)> {
         // One order for all writers, so that two batches with keys in common do not deadlock.
         let mut rows: Vec<_> = self
             .claims
@@ -153,10 +156,13 @@ impl ClaimKeys<'_> {
             .bind(rows.iter().map(|(c, _)| c.request.basket.to_json()).collect::<Vec<_>>())
             .bind(self.lease.as_secs_f64())
             .bind(KEY_DAYS as i32)
+            .bind(rows.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
         let now = inserted.first().map(|row| row.try_get("created_at")).transpose()?;
-        let day = |row: &sqlx::postgres::PgRow| Ok((row.try_get("order_id")?, row.try_get("day")?));
+        let day = |row: &sqlx::postgres::PgRow| {
+            Ok(((row.try_get("order_id")?, row.try_get("fence")?), row.try_get("day")?))
+        };
         Ok((inserted.iter().map(day).collect::<sqlx::Result<_>>()?, now))
     }
 }

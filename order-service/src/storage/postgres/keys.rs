@@ -3,7 +3,10 @@
 //! For a key whose row is gone its order speaks. It is looked for after the row, and only where there is none, so that
 //! an order that is placed in between is seen.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use database::{Postgres, Transaction};
 use failpoint::{Safeguard, is_off};
@@ -45,6 +48,15 @@ const HAND_BACK: &str = "
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[]) AS c (account_id, idempotency_key, day, fence)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
       AND k.fence = c.fence AND k.decided_at IS NULL";
+
+const AMEND: &str = "
+    UPDATE idempotency_keys AS k
+    SET order_id = c.order_id, amount = c.amount
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[], $6::numeric[])
+        AS c (account_id, idempotency_key, day, fence, order_id, amount)
+    WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
+      AND k.fence = c.fence AND k.decided_at IS NULL
+    RETURNING k.order_id, k.fence";
 
 const OVERDUE: &str = "
     SELECT k.*, TRUE AS lease_over, k.created_at <= now() - make_interval(secs => $1) AS give_up
@@ -99,6 +111,27 @@ impl Transaction<Postgres> for TakeOver<'_> {
             .fetch_all(connection)
             .await?;
         taken.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
+    }
+}
+
+pub(super) struct Amend<'a> {
+    pub(super) claims: &'a [Claim],
+}
+
+impl Transaction<Postgres> for Amend<'_> {
+    const NAME: &'static str = "amend";
+    type Output = Vec<bool>;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Vec<bool>> {
+        let amended = bind_claims(sqlx::query(AMEND), self.claims)
+            .bind(self.claims.iter().map(|claim| claim.order_id).collect::<Vec<_>>())
+            .bind(self.claims.iter().map(|claim| claim.amount.decimal()).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+
+        let held = amended.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?)));
+        let held: HashSet<(Uuid, i32)> = held.collect::<sqlx::Result<_>>()?;
+        Ok(self.claims.iter().map(|claim| held.contains(&(claim.order_id, claim.fence))).collect())
     }
 }
 

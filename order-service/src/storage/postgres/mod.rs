@@ -14,7 +14,11 @@ mod verify;
 
 use std::collections::HashMap;
 
-use database::{Backend, DatabaseUrl, Postgres, Session, StoreError, Transaction};
+use database::{
+    Backend, DatabaseUrl, Discontinuity, Lineage, Position, Postgres, Session, StoreError,
+    Transaction,
+    lineage::partners::{ForgetPartners, ReadPartners, Remember},
+};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use sqlx::{
     PgConnection,
@@ -58,13 +62,37 @@ impl Store for PostgresStore {
         Some(Self { session, survey: options, leases, clock: None })
     }
 
+    fn tracked(self, lineage: Lineage) -> Self {
+        Self { session: self.session.tracked(lineage), ..self }
+    }
+
+    async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
+        self.session.look().await
+    }
+
+    async fn resume(&mut self) -> Result<i64, StoreError> {
+        self.session.resume().await
+    }
+
+    async fn ledgers(&mut self) -> Result<Vec<Position>, StoreError> {
+        self.session.read(&mut ReadPartners).await
+    }
+
+    async fn remember_ledger(&mut self, partner: &Position) -> Result<(), StoreError> {
+        self.session.transact(&mut Remember { partner }).await.map(drop)
+    }
+
+    async fn forget_ledger(&mut self) -> Result<(), StoreError> {
+        self.session.transact(&mut ForgetPartners).await
+    }
+
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await?;
         self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
     }
 
     async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.read(&mut Ping).await
+        self.session.inspect(&mut Ping).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -97,6 +125,10 @@ impl Store for PostgresStore {
             fences.get(&claim.order_id).map(|fence| Claim { fence: *fence, ..claim.clone() })
         };
         Ok(seen.iter().map(taken).collect())
+    }
+
+    async fn amend(&mut self, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
+        self.session.transact(&mut keys::Amend { claims }).await
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {

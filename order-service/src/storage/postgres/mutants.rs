@@ -37,7 +37,11 @@ pub(super) async fn claim_late(
     let claims: Vec<_> = settlements
         .iter()
         .map(|settlement| &settlement.claim)
-        .map(|claim| NewClaim { request: claim.request.clone(), order_id: claim.order_id })
+        .map(|claim| NewClaim {
+            request: claim.request.clone(),
+            order_id: claim.order_id,
+            fence: claim.fence,
+        })
         .collect();
     let priced: Vec<_> = settlements.iter().map(|settlement| Ok(settlement.claim.amount)).collect();
     let claim = ClaimKeys { claims: &claims, lease, serialise: false };

@@ -57,6 +57,7 @@ pub(super) struct LeaseNotices {
 impl Transaction<Postgres> for LeaseNotices {
     const NAME: &'static str = "lease_notices";
     type Output = Vec<Notice>;
+    const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let leased = sqlx::query(LEASE)

@@ -31,6 +31,7 @@ pub(super) struct KeepKeys;
 impl Transaction<Postgres> for KeepKeys {
     const NAME: &'static str = "keep_keys";
     type Output = u64;
+    const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<u64> {
         sqlx::query(LOCK).execute(&mut *connection).await?;

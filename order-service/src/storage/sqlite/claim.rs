@@ -26,14 +26,14 @@ const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at
     )
-    SELECT c.value ->> 0, c.value ->> 1, unhex(c.value ->> 2), 'PROCESSING', 1, ?2, unhex(c.value ->> 3),
+    SELECT c.value ->> 0, c.value ->> 1, unhex(c.value ->> 2), 'PROCESSING', c.value ->> 6, ?2, unhex(c.value ->> 3),
         c.value ->> 4, c.value ->> 5, ?3
     FROM json_each(?1) AS c
     WHERE NOT EXISTS (
         SELECT 1 FROM orders WHERE account_id = c.value ->> 0 AND idempotency_key = c.value ->> 1
     )
     ON CONFLICT DO NOTHING
-    RETURNING order_id";
+    RETURNING order_id, fence";
 
 pub(super) struct ClaimKeys<'a> {
     pub(super) claims: &'a [NewClaim],
@@ -51,20 +51,21 @@ impl Transaction<Sqlite> for ClaimKeys<'_> {
         let priced: Vec<_> =
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
         let mine = self.insert(connection, &priced, now).await?;
-        let got = |claim: &NewClaim| mine.contains(&claim.order_id).then_some(day);
+        let got = |claim: &NewClaim| mine.contains(&(claim.order_id, claim.fence)).then_some(day);
         let answers = self.claims.iter().zip(&priced);
         Ok(answers.map(|(claim, price)| claim.answer(*price, got(claim))).collect())
     }
 }
 
 impl ClaimKeys<'_> {
-    /// Inserts those that have a price. Answers the orders that got their keys.
+    /// Inserts those that have a price. Answers order and fence of the claims that got their keys: two requests with one
+    /// key have one order id.
     async fn insert(
         &self,
         connection: &mut SqliteConnection,
         priced: &[Result<Money, Unpriced>],
         now: Micros,
-    ) -> sqlx::Result<HashSet<Uuid>> {
+    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
         let row = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| {
             let request = &claim.request;
             let amount = price.ok()?;
@@ -75,6 +76,7 @@ impl ClaimKeys<'_> {
                 HEXLOWER.encode(request.digest().as_bytes()),
                 amount.units(),
                 request.basket.to_json(),
+                claim.fence,
             ]))
         };
         let inserted = sqlx::query(CLAIM)
@@ -83,7 +85,7 @@ impl ClaimKeys<'_> {
             .bind(now)
             .fetch_all(connection)
             .await?;
-        inserted.iter().map(|row| row.try_get("order_id")).collect()
+        inserted.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! D, T1 and T5: reading keys, taking them over, handing them back; and letting go of old ones.
 //!
-//! A row that was let go of and claimed anew starts again at fence 1, so every fence check names the order as well.
+//! A row that was let go of and claimed anew has the id of the order again, but a fence of its own; versions before drew
+//! ids and began at fence 1. So a fence check names both.
 //! For a key whose row is gone its order speaks. It is looked for after the row, so that one that is placed in between
 //! is seen.
 
@@ -30,6 +31,10 @@ const TAKE_OVER: &str = "
 const HAND_BACK: &str = "
     UPDATE idempotency_keys SET lease_until = ?4
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?5 AND status = 'PROCESSING'";
+
+const AMEND: &str = "
+    UPDATE idempotency_keys SET order_id = ?4, amount = ?5
+    WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND decided_at IS NULL";
 
 const OVERDUE: &str = "
     SELECT *, created_at <= ?1 - ?2 AS give_up FROM idempotency_keys
@@ -94,6 +99,31 @@ impl Transaction<Sqlite> for TakeOver<'_> {
     }
 }
 
+pub(super) struct Amend<'a> {
+    pub(super) claims: &'a [Claim],
+}
+
+impl Transaction<Sqlite> for Amend<'_> {
+    const NAME: &'static str = "amend";
+    type Output = Vec<bool>;
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<bool>> {
+        let mut held = Vec::with_capacity(self.claims.len());
+        for claim in self.claims {
+            let amended = sqlx::query(AMEND)
+                .bind(claim.request.account.get())
+                .bind(claim.request.key.as_str())
+                .bind(claim.fence)
+                .bind(claim.order_id)
+                .bind(claim.amount.units())
+                .execute(&mut *connection)
+                .await?;
+            held.push(amended.rows_affected() > 0);
+        }
+        Ok(held)
+    }
+}
+
 pub(super) struct HandBack<'a> {
     pub(super) claims: &'a [Claim],
 }
@@ -146,6 +176,7 @@ pub(super) struct Prune;
 impl Transaction<Sqlite> for Prune {
     const NAME: &'static str = "prune_keys";
     type Output = u64;
+    const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<u64> {
         let kept = Duration::from_secs(KEY_DAYS.unsigned_abs() * 24 * 60 * 60);

@@ -15,7 +15,10 @@ mod verify;
 
 use std::collections::HashMap;
 
-use database::{DatabaseUrl, Session, Sqlite, StoreError, Transaction};
+use database::{
+    DatabaseUrl, Discontinuity, Lineage, Position, Session, Sqlite, StoreError, Transaction,
+    lineage::partners::{ForgetPartners, ReadPartners, Remember},
+};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use sqlx::{
     SqliteConnection,
@@ -57,12 +60,36 @@ impl Store for SqliteStore {
         Some(Self { session: Session::new(options.clone()), survey: options, leases })
     }
 
+    fn tracked(self, lineage: Lineage) -> Self {
+        Self { session: self.session.tracked(lineage), ..self }
+    }
+
+    async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
+        self.session.look().await
+    }
+
+    async fn resume(&mut self) -> Result<i64, StoreError> {
+        self.session.resume().await
+    }
+
+    async fn ledgers(&mut self) -> Result<Vec<Position>, StoreError> {
+        self.session.read(&mut ReadPartners).await
+    }
+
+    async fn remember_ledger(&mut self, partner: &Position) -> Result<(), StoreError> {
+        self.session.transact(&mut Remember { partner }).await.map(drop)
+    }
+
+    async fn forget_ledger(&mut self) -> Result<(), StoreError> {
+        self.session.transact(&mut ForgetPartners).await
+    }
+
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await
     }
 
     async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.read(&mut Ping).await
+        self.session.inspect(&mut Ping).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -78,6 +105,10 @@ impl Store for SqliteStore {
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
         self.session.transact(&mut keys::TakeOver { seen, lease: self.leases.key }).await
+    }
+
+    async fn amend(&mut self, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
+        self.session.transact(&mut keys::Amend { claims }).await
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
