@@ -70,7 +70,7 @@ impl Service {
         let stores = |count| (0..count).map(|_| open()).collect();
         let (desk, workers) = desk::open(stores(writers), stores(readers));
         let channel = args::account_channel(&config.account_target).build()?;
-        let accounts = Accounts::new(channel, config.account_timeout);
+        let accounts = Accounts::new(channel, config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
             Some(address) => Guard::open(address, config.leases.key, new_id())?,
