@@ -13,7 +13,11 @@ mod full;
 #[cfg(test)]
 mod points;
 #[cfg(test)]
+mod refunds;
+#[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod settlements;
 #[cfg(test)]
 mod world;
 #[cfg(test)]
