@@ -98,3 +98,45 @@ fn note(raw: &str) -> Result<String, String> {
         Err(format!("is not a note of 1 to {NOTE_MAX} characters on one line"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::args::{Args, Task};
+
+    fn asked(arguments: &[&str]) -> Result<Option<Task>, String> {
+        let program = ["order-service", "settlements"];
+        let args = Args::try_parse_from(program.iter().chain(arguments));
+        let config = args.map_err(|error| error.to_string())?.validate();
+        config.map(|config| config.task).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_at_once() {
+        let wrong = "resolve --account 0 --order 7 --action capture --note";
+        let wrong: Vec<_> = wrong.split(' ').chain([" \n"]).collect();
+        let told = asked(&wrong).unwrap_err();
+        for flag in ["--account", "--order", "--action", "--note"] {
+            assert!(told.contains(&format!("{flag} (")), "{flag}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_settlement_is_named_by_account_order_and_action() {
+        let order = "01a21be1-092c-7761-9053-7ac4d3442a90";
+        let named = ["resolve", "--account", "7", "--order", order, "--action", "REFUND"];
+        let note = ["--note", " paid by invoice "];
+        let Some(Task::Settlements(command)) = asked(&[&named[..], &note[..]].concat()).unwrap()
+        else {
+            panic!("another task")
+        };
+        let super::Command::Resolve { account, order_id, action, note } = command else {
+            panic!("another command: {command:?}")
+        };
+        let action = action.as_str();
+        assert_eq!((account.get(), order_id.to_string(), action), (7, order.into(), "REFUND"));
+        assert_eq!(note, "paid by invoice");
+        assert!(asked(&named).is_err(), "a note is needed");
+    }
+}

@@ -16,12 +16,13 @@ const INSERT: &str = "
     INSERT INTO outbox (account_id, order_id, action, amount, due_at)
     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, ?2 FROM json_each(?1)";
 
+/// Columns are named: a process that answers all of them panics in sqlx once a migration has added one.
 const LEASE: &str = "
     UPDATE outbox SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8)
     WHERE (account_id, order_id, action) IN (
         SELECT account_id, order_id, action FROM outbox WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3
     )
-    RETURNING *";
+    RETURNING account_id, order_id, action, amount";
 
 const FINISH: &str = "
     DELETE FROM outbox WHERE (account_id, order_id, action) IN (
