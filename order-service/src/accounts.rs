@@ -24,6 +24,7 @@ use proto::{
 };
 use time::OffsetDateTime;
 use tonic::{Code, Request, Status};
+use uuid::Uuid;
 
 use crate::{
     ledger_link::LedgerLink,
@@ -78,6 +79,7 @@ pub struct Accounts {
     reads: AccountServiceClient<Channel>,
     link: LedgerLink,
     timeout: Duration,
+    new_id: fn() -> Uuid,
 }
 
 /// What came of holding the money for an order.
@@ -105,7 +107,7 @@ pub enum Told {
         /// It was before.
         replayed: bool,
     },
-    /// It never will be. For a capture, release or refund of ours that is a breach of an invariant.
+    /// It never will be, as things stand. A capture, release or refund that is refused waits for an operator.
     Refused(Reason),
     /// Not known: tell it again.
     Unknown(Status),
@@ -113,7 +115,12 @@ pub enum Told {
 
 impl Accounts {
     /// Calls through this channel; each command is given up after `timeout`, with all its attempts.
-    pub fn new(channel: Channel, link: LedgerLink, timeout: Duration) -> Self {
+    pub fn new(
+        channel: Channel,
+        link: LedgerLink,
+        timeout: Duration,
+        new_id: fn() -> Uuid,
+    ) -> Self {
         let reads = AccountServiceClient::new(channel);
         let stubs = Pool::new(vec![reads.clone(); CALLS]);
         let calls = || Calls { link: link.clone(), timeout };
@@ -121,7 +128,7 @@ impl Accounts {
         // They end when the last clones of the lanes are dropped.
         let (reserves, _runner) = lane::start("reserves", calls(), &stubs, URGENT);
         let (settlements, _runner) = lane::start("settlements", calls(), &stubs, UNHURRIED);
-        Self { reserves, settlements, reads, link, timeout }
+        Self { reserves, settlements, reads, link, timeout, new_id }
     }
 
     /// T2: holds the money for an order. `Err`: not known, the money may be held.
@@ -182,22 +189,61 @@ impl Accounts {
 
     /// Does what an outbox row says.
     pub async fn tell(&self, notice: &Notice) -> Told {
-        let account_id = notice.account.get();
-        let reserve_id = notice.order_id.to_string();
-        if notice.action == Action::Release {
-            let release = ReleaseRequest { account_id, reserve_id };
-            return self.settle(Command::Release(release)).await;
+        match notice.action {
+            Action::Capture => self.capture(notice).await,
+            Action::Release => self.release(notice).await,
+            Action::Refund => self.give_back(notice).await,
         }
+    }
+
+    /// Gives back all that was captured and not refunded before.
+    ///
+    /// The whole amount is asked for first, under the order's id: account pods of every version know that. Other callers
+    /// may refund on this reservation as well, so it can be too much, or its refund_id taken. Then the rest is asked for,
+    /// under a new refund_id each time: nobody can have taken that, and the rest of nothing is nothing, so an answer that
+    /// was lost, a second settler or a refund in between gives nothing back twice.
+    async fn give_back(&self, notice: &Notice) -> Told {
+        // An order may be cancelled before its capture was told.
+        match self.capture(notice).await {
+            // Another caller captured a part of it: that is what can be given back.
+            Told::Done { .. } | Told::Refused(Reason::CaptureMismatch) => {}
+            // The money never left the account.
+            Told::Refused(Reason::ReservationReleased | Reason::ReservationExpired) => {
+                return Told::Done { replayed: true };
+            }
+            told @ (Told::Refused(_) | Told::Unknown(_)) => return told,
+        }
+
+        let order_id = notice.order_id.to_string();
+        match self.refund(notice, order_id.clone(), notice.amount.to_string()).await {
+            Told::Refused(Reason::RefundExceedsCapture | Reason::RefundMismatch) => {}
+            told @ (Told::Done { .. } | Told::Refused(_) | Told::Unknown(_)) => return told,
+        }
+
+        let refund_id = format!("{order_id}:cancel:{}", (self.new_id)());
+        match self.refund(notice, refund_id, String::new()).await {
+            // A pod of the version before wants an amount. It is about to be replaced.
+            Told::Refused(Reason::InvalidRequest) => {
+                Told::Unknown(Status::invalid_argument("this pod cannot refund the rest yet"))
+            }
+            told @ (Told::Done { .. } | Told::Refused(_) | Told::Unknown(_)) => told,
+        }
+    }
+
+    async fn capture(&self, notice: &Notice) -> Told {
+        let (account_id, reserve_id) = named(notice);
         let amount = String::new();
-        let capture = CaptureRequest { account_id, reserve_id: reserve_id.clone(), amount };
-        let captured = self.settle(Command::Capture(capture)).await;
-        // An order may be cancelled before its capture was told: a refund makes sure of it first.
-        if notice.action == Action::Capture || !matches!(captured, Told::Done { .. }) {
-            return captured;
-        }
-        let refund_id = reserve_id.clone();
-        let amount = notice.amount.to_string();
-        self.settle(Command::Refund(RefundRequest { account_id, refund_id, reserve_id, amount }))
+        self.settle(Command::Capture(CaptureRequest { account_id, reserve_id, amount })).await
+    }
+
+    async fn release(&self, notice: &Notice) -> Told {
+        let (account_id, reserve_id) = named(notice);
+        self.settle(Command::Release(ReleaseRequest { account_id, reserve_id })).await
+    }
+
+    async fn refund(&self, notice: &Notice, refund_id: String, amount: String) -> Told {
+        let (account_id, reserve_id) = named(notice);
+        self.settle(Command::Refund(RefundRequest { account_id, reserve_id, refund_id, amount }))
             .await
     }
 
@@ -245,6 +291,11 @@ impl Work for Calls {
             Err(status) => unknown(status),
         }
     }
+}
+
+/// The account and the reservation that a notice is about.
+fn named(notice: &Notice) -> (i64, String) {
+    (notice.account.get(), notice.order_id.to_string())
 }
 
 /// Reads an outcome. Only a refusal that the account service explains is final.

@@ -4,7 +4,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args as Flags, Parser, Subcommand};
 use client::{Builder, Channel};
 use database::DatabaseUrl;
 use server::{
@@ -14,7 +14,11 @@ use server::{
 };
 
 use crate::{
-    accounts::SERVICE_CONFIG, guard::RedisAddress, housekeeping::Rounds, placement::OnDuplicate,
+    accounts::SERVICE_CONFIG,
+    guard::RedisAddress,
+    housekeeping::Rounds,
+    placement::OnDuplicate,
+    settlements::{self, SettlementsArgs},
     storage::Leases,
 };
 
@@ -23,7 +27,7 @@ use crate::{
 #[command(name = "order-service", version)]
 pub struct Args {
     #[command(subcommand)]
-    task: Option<Task>,
+    task: Option<TaskArgs>,
     /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
     #[arg(
         long,
@@ -74,17 +78,47 @@ pub struct Args {
     failpoints: failpoint::FailArgs,
 }
 
-/// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub enum Task {
+#[derive(Debug, Subcommand)]
+enum TaskArgs {
     /// Bring the database's schema up to date, and exit
     Migrate,
     /// Check the invariants, print a JSON report, and exit with 1 on any breach
-    Verify,
+    Verify(VerifyArgs),
+    /// List, retry or resolve what the account service must still be told
+    Settlements(SettlementsArgs),
     /// Accept that a restore or a fail-over lost commits, and let the service work on this database again
+    Resume(ResumeArgs),
+}
+
+#[derive(Debug, Flags)]
+struct VerifyArgs {
+    /// Age from which an outbox row is a breach: the account service should have been told long before
+    #[arg(long, env = "OUTBOX_AGE_MAX", value_name = "TIME", default_value = "1h")]
+    outbox_age_max: String,
+}
+
+#[derive(Debug, Flags)]
+struct ResumeArgs {
+    /// Also forget which ledger the orders are paid from: the next account service that answers is taken
+    #[arg(long)]
+    forget_ledger: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Bring the schema up to date.
+    Migrate,
+    /// Check the invariants.
+    Verify {
+        /// Age from which an outbox row is a breach.
+        outbox_age_max: Duration,
+    },
+    /// Look after the outbox by hand.
+    Settlements(settlements::Command),
+    /// Accept that commits are gone.
     Resume {
-        /// Also forget which ledger the orders are paid from: the next account service that answers is taken
-        #[arg(long)]
+        /// Also forget which ledger the orders are paid from.
         forget_ledger: bool,
     },
 }
@@ -127,6 +161,9 @@ const TIME: RangeInclusive<Duration> =
 /// How often due outbox rows are looked for; they were leased before, so nobody waits for this.
 const NOTICES: Duration = Duration::from_secs(1);
 
+/// How often what stands in the outbox is counted.
+const BACKLOG: Duration = Duration::from_secs(5);
+
 /// How often the key table is looked after.
 const PARTITIONS: Duration = Duration::from_secs(60);
 
@@ -140,6 +177,7 @@ impl Args {
     /// All problems at once.
     pub fn validate(self) -> Result<Config, Problems> {
         let mut problems = Problems::new();
+        let task = self.task.map(|task| task.validate(&mut problems));
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
         // Not through `parse`, which repeats the value: it may hold a password.
@@ -165,7 +203,7 @@ impl Args {
         problems.none_or(())?;
         let config = || {
             Some(Config {
-                task: self.task,
+                task: task.map_or(Some(None), |task| task.map(Some))?,
                 database: database?,
                 connections: connections?,
                 account_target: target?,
@@ -176,6 +214,7 @@ impl Args {
                 rounds: Rounds {
                     keys: keys?,
                     notices: NOTICES.min(notice?),
+                    backlog: BACKLOG,
                     partitions: PARTITIONS,
                 },
                 serve,
@@ -184,6 +223,21 @@ impl Args {
             })
         };
         Ok(config().expect("a value is missing only when it was a problem"))
+    }
+}
+
+impl TaskArgs {
+    /// `None`: a value is a problem.
+    fn validate(self, problems: &mut Problems) -> Option<Task> {
+        match self {
+            Self::Migrate => Some(Task::Migrate),
+            Self::Verify(VerifyArgs { outbox_age_max }) => {
+                let outbox_age_max = problems.parse("--outbox-age-max", &outbox_age_max, time)?;
+                Some(Task::Verify { outbox_age_max })
+            }
+            Self::Settlements(args) => args.validate(problems).map(Task::Settlements),
+            Self::Resume(ResumeArgs { forget_ledger }) => Some(Task::Resume { forget_ledger }),
+        }
     }
 }
 

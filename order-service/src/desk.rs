@@ -25,7 +25,7 @@ use crate::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow},
     },
-    storage::{Cancelled, Claimed, NewClaim, Store},
+    storage::{Cancelled, Claimed, NewClaim, Store, outbox::RefusedNotice},
 };
 
 /// A batch that takes longer than this is no longer waited for before the next one begins.
@@ -50,6 +50,7 @@ pub struct Desk {
     settlements: Jobs<Settlement, Settled>,
     hand_backs: Jobs<Claim, ()>,
     finished: Jobs<Notice, ()>,
+    refusals: Jobs<RefusedNotice, bool>,
     cancels: Jobs<(AccountId, Uuid), Option<Cancelled>>,
     product_puts: Jobs<Product, ()>,
     adjustments: Jobs<Adjustment, Adjusted>,
@@ -107,6 +108,7 @@ pub fn open<S: Store>(lineage: Lineage, writers: Vec<S>, readers: Vec<S>) -> (De
         finished: all.start("finish", writers, |store, batch| {
             store.finish_notices(batch).map(|done| for_each(batch, done)).boxed()
         }),
+        refusals: all.start("refuse", writers, |store, batch| store.refuse_notices(batch).boxed()),
         cancels: all.start("cancel", writers, |store, batch| store.cancel(batch).boxed()),
         product_puts: all.start("put_product", writers, |store, batch| {
             store.put_products(batch).map(|done| for_each(batch, done)).boxed()
@@ -171,6 +173,11 @@ impl Desk {
     /// Deletes a notice that the account service answered.
     pub async fn finish(&self, notice: Notice) -> Result<(), Trouble> {
         submit(&self.finished, notice).await
+    }
+
+    /// Keeps a notice that the account service refused. Answers whether this refusal is new.
+    pub async fn refuse(&self, refused: RefusedNotice) -> Result<bool, Trouble> {
+        submit(&self.refusals, refused).await
     }
 
     /// Cancels an order. `None`: there is no such order.

@@ -8,7 +8,8 @@
 //!   while the account service is away, each holds its place until its call is given up, and keys that were handed back
 //!   wait behind the others. While there are more, the next round sets out as soon as the last one has landed: a backlog
 //!   goes as fast as it can be decided, not at the pace of the looks.
-//! - *Outbox*: rows that fell due go to the [`settler`](crate::settler).
+//! - *Outbox*: rows that fell due go to the [`settler`](crate::settler). What stands there is shown by the gauges
+//!   `order_settlements_refused` and `order_outbox_oldest_seconds`, the same by every pod.
 //! - *Keys*: partitions ahead, old ones away.
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{order::Notice, placement::Placement, storage::Store};
+use crate::{
+    order::Notice,
+    placement::Placement,
+    storage::{Store, outbox::Backlog},
+};
 
 /// Overdue keys driven on at once.
 const KEYS: usize = 256;
@@ -38,6 +43,8 @@ pub struct Rounds {
     pub keys: Duration,
     /// Due outbox rows.
     pub notices: Duration,
+    /// What stands in the outbox, for metrics.
+    pub backlog: Duration,
     /// The key table.
     pub partitions: Duration,
 }
@@ -50,12 +57,13 @@ pub async fn keep<S: Store>(
     rounds: Rounds,
     stop: CancellationToken,
 ) {
-    let [mut keys, mut due, mut partitions] =
-        [rounds.keys, rounds.notices, rounds.partitions].map(|period| {
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
+    show(Backlog::NONE);
+    let periods = [rounds.keys, rounds.notices, rounds.backlog, rounds.partitions];
+    let [mut keys, mut due, mut backlog, mut partitions] = periods.map(|period| {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
     let room = Arc::new(Semaphore::new(KEYS));
     let mut more = false;
     loop {
@@ -63,6 +71,7 @@ pub async fn keep<S: Store>(
             biased;
             () = stop.cancelled() => return,
             _ = partitions.tick() => keep_keys(&mut store).await,
+            _ = backlog.tick() => show_backlog(&mut store).await,
             _ = due.tick() => lease_notices(&mut store, &notices).await,
             _ = keys.tick() => more = complete(&mut store, &placement, &room).await,
             () = all_landed(&room), if more => more = complete(&mut store, &placement, &room).await,
@@ -113,6 +122,19 @@ async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) 
         }
         Err(error) => failed("due notices were not leased", &error),
     }
+}
+
+/// Shows what stands in the outbox. While that cannot be read, what was read last is shown.
+async fn show_backlog<S: Store>(store: &mut S) {
+    match store.backlog().await {
+        Ok(backlog) => show(backlog),
+        Err(error) => failed("the outbox was not counted", &error),
+    }
+}
+
+fn show(Backlog { refused, oldest }: Backlog) {
+    metrics::gauge!("order_settlements_refused").set(refused as f64);
+    metrics::gauge!("order_outbox_oldest_seconds").set(oldest.as_secs_f64());
 }
 
 async fn keep_keys<S: Store>(store: &mut S) {

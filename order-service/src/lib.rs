@@ -10,6 +10,7 @@
 //! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
 //!   [`housekeeping`] finishes what dead processes left.
+//! - [`settlements`] is what an operator does about settlements that the account service refuses.
 //! - [`grpc`] reads requests and writes answers.
 //! - [`service`] puts it all together, [`args`] says how.
 
@@ -23,6 +24,7 @@ pub mod ledger_link;
 pub mod order;
 pub mod placement;
 pub mod service;
+pub mod settlements;
 pub mod settler;
 pub mod storage;
 pub mod verify;
@@ -37,6 +39,7 @@ use thiserror::Error;
 
 use args::{Args, Config, Task};
 use service::{Service, StartError};
+use settlements::SettlementsError;
 use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
 
 /// How often migrations that run at start are tried: another process may be at the same file.
@@ -57,6 +60,9 @@ pub enum RunError {
     /// The database does not do what was asked of it.
     #[error("cannot use the database")]
     Database(#[from] StoreError),
+    /// The settlements cannot be shown or changed.
+    #[error("cannot do this to the settlements")]
+    Settlements(#[from] SettlementsError),
     /// The service cannot be started.
     #[error("cannot start")]
     Start(#[from] StartError),
@@ -92,7 +98,11 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
     let open = move || S::open(&database, leases).expect("the backend was chosen by this address");
     match config.task {
         Some(Task::Migrate) => migrate(open()).await.map(|()| ExitCode::SUCCESS),
-        Some(Task::Verify) => Ok(verify::report(open().verify().await?)),
+        Some(Task::Verify { outbox_age_max }) => verify(open(), outbox_age_max).await,
+        Some(Task::Settlements(command)) => {
+            settlements::run(open(), command).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Task::Resume { forget_ledger }) => resume(open(), forget_ledger).await,
         None => {
             tracing::info!(database = %config.database, "order-service starts");
@@ -113,6 +123,12 @@ async fn resume<S: Store>(mut store: S, forget_ledger: bool) -> Result<ExitCode,
     let epoch = store.resume().await?;
     println!("{}", serde_json::json!({ "epoch": epoch, "ledger_forgotten": forget_ledger }));
     Ok(ExitCode::SUCCESS)
+}
+
+async fn verify<S: Store>(mut store: S, outbox_age_max: Duration) -> Result<ExitCode, RunError> {
+    let mut breaches = store.verify().await?;
+    breaches.extend(store.stuck(outbox_age_max).await?.iter().map(verify::stuck));
+    Ok(verify::report(breaches))
 }
 
 async fn migrate<S: Store>(mut store: S) -> Result<(), RunError> {

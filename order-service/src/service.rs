@@ -81,7 +81,7 @@ impl Service {
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
         let channel = args::account_channel(&config.account_target).build()?;
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
-        let accounts = Accounts::new(channel, link.clone(), config.account_timeout);
+        let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
             Some(address) => Guard::open(address, config.leases.key, new_id())?,

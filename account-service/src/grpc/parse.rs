@@ -8,6 +8,7 @@ use proto::{
     Failure, Fields, Money,
     account::v1 as api,
     id::{AccountId, DepositId, MAX_LENGTH, OrderRef, RefundId, ReserveId},
+    money::MoneyError,
     page::{self, PageError},
 };
 
@@ -95,11 +96,7 @@ pub(super) fn capture(request: api::CaptureRequest) -> Result<Capture, Failure> 
     let mut fields = Fields::default();
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let reserve_id = fields.check("reserve_id", ReserveId::new(request.reserve_id));
-    let amount = match request.amount.as_str() {
-        "" => Ok(None),
-        amount => Money::parse(amount).map(Some),
-    };
-    let amount = fields.check("amount", amount);
+    let amount = fields.check("amount", amount_or_all(&request.amount));
     fields.finish(|| {
         let (account_id, reserve_id, amount) = (account_id?, reserve_id?, amount?);
         Some(Capture { account_id, reserve_id, amount })
@@ -118,7 +115,7 @@ pub(super) fn refund(request: api::RefundRequest) -> Result<PostRefund, Failure>
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let reserve_id = fields.check("reserve_id", ReserveId::new(request.reserve_id));
     let refund_id = fields.check("refund_id", RefundId::new(request.refund_id));
-    let amount = fields.check("amount", Money::parse(&request.amount));
+    let amount = fields.check("amount", amount_or_all(&request.amount));
     fields.finish(|| {
         let (account_id, reserve_id, refund_id) = (account_id?, reserve_id?, refund_id?);
         Some(PostRefund { account_id, reserve_id, refund_id, amount: amount? })
@@ -177,6 +174,11 @@ fn before(account: AccountId, token: &str) -> Result<Option<i64>, PageError> {
 
 fn list(account: AccountId) -> String {
     format!("entries/{account}")
+}
+
+/// An empty amount is all that there is.
+fn amount_or_all(amount: &str) -> Result<Option<Money>, MoneyError> {
+    if amount.is_empty() { Ok(None) } else { Money::parse(amount).map(Some) }
 }
 
 /// An ISO 4217 code in capitals.

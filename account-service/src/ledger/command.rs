@@ -92,8 +92,8 @@ pub struct PostRefund {
     pub reserve_id: ReserveId,
     /// The caller's id.
     pub refund_id: RefundId,
-    /// How much.
-    pub amount: Money,
+    /// How much; `None` is all that is left of what was captured.
+    pub amount: Option<Money>,
 }
 
 /// The rows that a batch names, sorted and each once. Accounts are locked in this order, so that two batches that

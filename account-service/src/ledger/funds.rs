@@ -52,30 +52,41 @@ pub(super) fn refund(book: &mut Book, command: &PostRefund, now: OffsetDateTime)
     let PostRefund { account_id, reserve_id, refund_id, amount } = command;
     let account = book.account(*account_id).ok_or(Refusal::AccountNotFound)?;
     if let Some(before) = book.refund(*account_id, reserve_id, refund_id) {
-        return if before.amount == *amount {
+        // The rest was whatever it was the first time.
+        return if amount.is_none_or(|amount| amount == before.amount) {
             Ok(Receipt::of(account).replayed())
         } else {
             Err(Refusal::RefundMismatch)
         };
     }
+
     let mut reservation =
         book.reservation(*account_id, reserve_id).ok_or(Refusal::ReservationNotFound)?.clone();
     if reservation.state != State::Captured {
         return Err(Refusal::ReservationNotCaptured);
     }
-    let refunded = reservation.refunded.checked_add(*amount);
-    reservation.refunded =
-        refunded.filter(|sum| *sum <= reservation.captured).ok_or(Refusal::RefundExceedsCapture)?;
-    let account = account.credit(*amount).ok_or(Refusal::BalanceLimitExceeded)?;
+    let left =
+        reservation.captured.checked_sub(reservation.refunded).ok_or(Refusal::Inconsistent)?;
+    let amount = amount.unwrap_or(left);
+    if amount > left {
+        return Err(Refusal::RefundExceedsCapture);
+    }
+    // The rest of nothing: nothing is remembered, for nothing will ever be left.
+    if amount.is_zero() {
+        return Ok(Receipt::of(account));
+    }
+
+    let account = account.credit(amount).ok_or(Refusal::BalanceLimitExceeded)?;
+    reservation.refunded = reservation.refunded.checked_add(amount).ok_or(Refusal::Inconsistent)?;
     let order = reservation.order_id.clone();
-    book.put_entry(account.line(EntryKind::Refund, *amount, refund_id.as_str(), order, now));
+    book.put_entry(account.line(EntryKind::Refund, amount, refund_id.as_str(), order, now));
     book.put_account(account);
     book.put_reservation(reservation);
     book.put_refund(Refund {
         account_id: *account_id,
         reserve_id: reserve_id.clone(),
         refund_id: refund_id.clone(),
-        amount: *amount,
+        amount,
         created_at: now,
     });
     Ok(Receipt::of(account))

@@ -63,12 +63,13 @@ pub(crate) fn release(id: i64, reserve: &str) -> Command {
     Command::Release(Release { account_id: account(id), reserve_id })
 }
 
+/// An empty amount refunds all that is left.
 pub(crate) fn refund(id: i64, reserve: &str, refund: &str, amount: &str) -> Command {
     Command::Refund(PostRefund {
         account_id: account(id),
         reserve_id: ReserveId::new(reserve).unwrap(),
         refund_id: RefundId::new(refund).unwrap(),
-        amount: money(amount),
+        amount: (!amount.is_empty()).then(|| money(amount)),
     })
 }
 
@@ -93,7 +94,7 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(id, name, order, sum, ttl)| reserve_for(id, name, order, sum, ttl)),
         4 => (id(), name(), part()).prop_map(|(id, name, sum)| capture(id, name, sum)),
         2 => (id(), name()).prop_map(|(id, name)| release(id, name)),
-        3 => (id(), name(), prop::sample::select(vec!["x", "y"]), amount())
+        3 => (id(), name(), prop::sample::select(vec!["x", "y", "z"]), part())
             .prop_map(|(id, name, refunded, sum)| refund(id, name, refunded, sum)),
     ]
 }

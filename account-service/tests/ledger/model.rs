@@ -61,7 +61,12 @@ impl Model {
             }
             Command::Refund(c) => {
                 let hold = (c.account_id.get(), c.reserve_id.to_string());
-                self.refund(hold, c.refund_id.to_string(), c.amount.units().into(), now)
+                self.refund(
+                    hold,
+                    c.refund_id.to_string(),
+                    c.amount.map(|sum| sum.units().into()),
+                    now,
+                )
             }
         }
     }
@@ -177,7 +182,7 @@ impl Model {
         }
     }
 
-    fn refund(&mut self, hold: Hold, id: String, sum: i128, now: OffsetDateTime) -> Answer {
+    fn refund(&mut self, hold: Hold, id: String, sum: Option<i128>, now: OffsetDateTime) -> Answer {
         let balance = self.balance(hold.0).ok_or(Refusal::AccountNotFound)?;
         let refunds: Vec<_> = self
             .facts
@@ -188,7 +193,7 @@ impl Model {
             })
             .collect();
         if let Some((_, before)) = refunds.iter().find(|(before, _)| *before == id) {
-            return if *before == sum {
+            return if sum.is_none_or(|sum| sum == *before) {
                 Ok((Some(balance), true))
             } else {
                 Err(Refusal::RefundMismatch)
@@ -197,13 +202,18 @@ impl Model {
         let refunded: i128 = refunds.iter().map(|(_, sum)| sum).sum();
         match self.standing(&hold, now) {
             Standing::Unseen => Err(Refusal::ReservationNotFound),
-            Standing::Captured { sum: taken } if refunded + sum > taken => {
-                Err(Refusal::RefundExceedsCapture)
-            }
-            Standing::Captured { .. } if balance + sum > MOST => Err(Refusal::BalanceLimitExceeded),
-            Standing::Captured { .. } => {
+            Standing::Captured { sum: taken } => {
+                let sum = sum.unwrap_or(taken - refunded);
+                if refunded + sum > taken {
+                    return Err(Refusal::RefundExceedsCapture);
+                }
+                if balance + sum > MOST {
+                    return Err(Refusal::BalanceLimitExceeded);
+                }
                 let account = hold.0;
-                self.facts.push(Fact::Refunded { hold, id, sum });
+                if sum > 0 {
+                    self.facts.push(Fact::Refunded { hold, id, sum });
+                }
                 Ok((self.balance(account), false))
             }
             _ => Err(Refusal::ReservationNotCaptured),

@@ -205,6 +205,42 @@ fn refunds_add_up_to_what_was_captured_and_no_further() {
 }
 
 #[test]
+fn an_empty_refund_gives_back_what_is_left_and_is_replayed_whatever_that_was() {
+    let mut ledger = Ledger::with_100();
+    ledger.ok(reserve(1, "r", "60"));
+    assert_eq!(ledger.refused(refund(1, "r", "all", "")), Refusal::ReservationNotCaptured);
+    ledger.ok(capture(1, "r", "50"));
+    ledger.ok(refund(1, "r", "part", "20.5"));
+
+    let rest = ledger.ok(refund(1, "r", "rest", ""));
+    assert!(!rest.replayed);
+    assert_eq!(ledger.amounts(), ["100", "0", "100"]);
+
+    for (refund_id, amount) in [("rest", ""), ("rest", "29.5"), ("part", "")] {
+        assert!(ledger.ok(refund(1, "r", refund_id, amount)).replayed, "{refund_id} {amount}");
+    }
+    assert_eq!(ledger.refused(refund(1, "r", "rest", "29")), Refusal::RefundMismatch);
+    assert_eq!(ledger.amounts(), ["100", "0", "100"]);
+}
+
+#[test]
+fn the_rest_of_nothing_is_given_back_without_a_trace() {
+    let mut ledger = Ledger::with_100();
+    ledger.ok(reserve(1, "r", "60"));
+    ledger.ok(capture(1, "r", ""));
+    let lines = ledger.ok(refund(1, "r", "whole", "60")).account.unwrap().entries;
+
+    for _ in 0..2 {
+        let rest = ledger.ok(refund(1, "r", "rest", ""));
+        assert!(!rest.replayed);
+        assert_eq!(rest.account.unwrap().entries, lines);
+    }
+    // Its refund_id is as free as before.
+    assert_eq!(ledger.refused(refund(1, "r", "rest", "1")), Refusal::RefundExceedsCapture);
+    assert_eq!(ledger.amounts(), ["100", "0", "100"]);
+}
+
+#[test]
 fn an_account_is_opened_once_and_the_same_way() {
     let mut ledger = Ledger::with_100();
     ledger.ok(deposit(1, "d", "1"));

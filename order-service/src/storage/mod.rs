@@ -4,6 +4,7 @@
 //! owned by one worker (see [`crate::desk`]). Neither implementation decides anything: they load rows, ask
 //! [`crate::order`], and write what it answers. Leases use the database's clock.
 
+pub mod outbox;
 pub mod postgres;
 pub mod sqlite;
 
@@ -19,12 +20,13 @@ use time::Date;
 use uuid::Uuid;
 
 use crate::order::{
-    Notice, Order,
+    Action, Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
     decision::{Settled, Settlement},
     key::{Claim, KeyRow},
     request::{Request, Unpriced},
 };
+use outbox::{Backlog, RefusedNotice, Resolved, Waiting};
 
 /// How many days before today a key is looked for, and so how long it is kept at least.
 pub const KEY_DAYS: i64 = 2;
@@ -202,6 +204,45 @@ pub trait Store: Sized + Send + 'static {
         &mut self,
         notices: &[Notice],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps outbox rows that the account service refused, to be told again at growing intervals. Answers for each whether
+    /// this refusal is new: the first, or for another reason than before.
+    fn refuse_notices(
+        &mut self,
+        refused: &[RefusedNotice],
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Counts what stands in the outbox. Cheap, however much that is.
+    fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreError>> + Send;
+
+    /// Reads outbox rows, at most so many, in the order of their keys: those after a row.
+    fn waiting(
+        &mut self,
+        after: Option<&Notice>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+
+    /// Reads outbox rows that are refused or older than this, the first hundred.
+    fn stuck(
+        &mut self,
+        age_max: Duration,
+    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+
+    /// Makes an order's outbox rows due now, and answers them.
+    fn hasten(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+
+    /// Deletes a refused outbox row and records that it was given up, and why.
+    fn resolve(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+        action: Action,
+        note: &str,
+    ) -> impl Future<Output = Result<Resolved, StoreError>> + Send;
 
     /// Reads orders with their payments.
     fn orders(

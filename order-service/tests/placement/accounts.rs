@@ -32,18 +32,30 @@ pub(crate) enum Mood {
     Confused,
 }
 
+/// What it does with a Refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refunds {
+    /// Any amount, and the rest.
+    All,
+    /// The rest only: another caller refunded a part before.
+    Rest,
+    /// Nothing: another caller refunded a part before, and the version before knows no rest.
+    Old,
+}
+
 /// What it was asked to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     Reserve { reserve_id: String, amount: String },
     Capture { reserve_id: String },
     Release { reserve_id: String },
-    Refund { reserve_id: String, amount: String },
+    Refund { reserve_id: String, refund_id: String, amount: String },
 }
 
 #[derive(Clone)]
 pub(crate) struct Accounts {
     mood: watch::Sender<Mood>,
+    refunds: Arc<Mutex<Refunds>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     count: watch::Sender<usize>,
     pub(crate) address: SocketAddr,
@@ -55,6 +67,7 @@ impl Accounts {
         let (trigger, signals) = Signals::by_hand();
         let mut accounts = Self {
             mood: watch::Sender::new(mood),
+            refunds: Arc::new(Mutex::new(Refunds::All)),
             asked: Arc::default(),
             count: watch::Sender::new(0),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -69,6 +82,10 @@ impl Accounts {
 
     pub(crate) fn set(&self, mood: Mood) {
         self.mood.send_replace(mood);
+    }
+
+    pub(crate) fn refund(&self, refunds: Refunds) {
+        *self.refunds.lock().unwrap() = refunds;
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -102,9 +119,7 @@ impl Accounts {
             Command::Release(ReleaseRequest { reserve_id, .. }) => {
                 return Ok(self.done(Asked::Release { reserve_id }));
             }
-            Command::Refund(RefundRequest { reserve_id, amount, .. }) => {
-                return Ok(self.done(Asked::Refund { reserve_id, amount }));
-            }
+            Command::Refund(request) => return Ok(self.refunded(request)),
         };
         let ReserveRequest { reserve_id, amount, .. } = request;
         self.note(Asked::Reserve { reserve_id, amount });
@@ -112,13 +127,20 @@ impl Accounts {
         let mood = *mood.wait_for(|mood| *mood != Mood::Silent).await.unwrap();
         match mood {
             Mood::Accept | Mood::Silent => Ok(Outcome::default()),
-            Mood::Decline => {
-                let reason = Reason::InsufficientFunds;
-                let (code, reason) = (reason.code().into(), reason.as_str().to_owned());
-                let refusal = Some(Refusal { code, reason, message: "too little".to_owned() });
-                Ok(Outcome { refusal, replayed: false })
-            }
+            Mood::Decline => Ok(refused(Reason::InsufficientFunds)),
             Mood::Confused => Err(Status::cancelled("what was it?")),
+        }
+    }
+
+    fn refunded(&self, request: RefundRequest) -> Outcome {
+        let RefundRequest { reserve_id, refund_id, amount, .. } = request;
+        let is_rest = amount.is_empty();
+        self.note(Asked::Refund { reserve_id, refund_id, amount });
+        match *self.refunds.lock().unwrap() {
+            Refunds::All => Outcome::default(),
+            Refunds::Rest if is_rest => Outcome::default(),
+            Refunds::Old if is_rest => refused(Reason::InvalidRequest),
+            Refunds::Rest | Refunds::Old => refused(Reason::RefundExceedsCapture),
         }
     }
 
@@ -131,6 +153,12 @@ impl Accounts {
         self.asked.lock().unwrap().push(asked);
         self.count.send_modify(|count| *count += 1);
     }
+}
+
+fn refused(reason: Reason) -> Outcome {
+    let (code, reason) = (reason.code().into(), reason.as_str().to_owned());
+    let refusal = Some(Refusal { code, reason, message: "for people".to_owned() });
+    Outcome { refusal, replayed: false }
 }
 
 #[tonic::async_trait]

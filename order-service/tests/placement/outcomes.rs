@@ -1,13 +1,18 @@
 //! What the account service is told, and what is finished for those who cannot.
 
-use order_service::storage::{Store, sqlite::SqliteStore};
+use std::{collections::HashSet, time::Duration};
+
+use order_service::{
+    order::Action,
+    storage::{Store, sqlite::SqliteStore},
+};
 use proto::{
     Reason,
     order::v1::{CancelOrderRequest, OnDuplicate, OrderStatus, PlaceOrderRequest},
 };
 
 use crate::{
-    accounts::{Asked, Mood},
+    accounts::{Asked, Mood, Refunds},
     support::{OVER, amount, claim, product},
     world::{World, order, reason},
 };
@@ -23,7 +28,8 @@ async fn a_placed_order_is_captured_and_a_cancelled_one_refunded_once() {
         let reply = world.pods[0].orders.clone().cancel_order(cancel).await.unwrap().into_inner();
         assert_eq!(reply.order.unwrap().status(), OrderStatus::Cancelled);
     }
-    let refund = Asked::Refund { reserve_id: reserve_id.clone(), amount: "10".into() };
+    let refund_id = reserve_id.clone();
+    let refund = Asked::Refund { reserve_id: reserve_id.clone(), refund_id, amount: "10".into() };
     world.accounts.wait_for(|asked| *asked == refund).await;
     let asked = world.accounts.asked();
     let capture =
@@ -31,6 +37,49 @@ async fn a_placed_order_is_captured_and_a_cancelled_one_refunded_once() {
     let refunded = asked.iter().position(|asked| *asked == refund);
     assert!(capture.unwrap() < refunded.unwrap(), "{asked:?}");
     assert_eq!(asked.iter().filter(|asked| **asked == refund).count(), 1);
+}
+
+/// The account pods are rolled after the order pods: a rest that the old ones do not understand is asked for again.
+#[tokio::test]
+async fn the_rest_is_asked_for_until_an_account_pod_knows_what_that_is() {
+    let world = World::start(Mood::Accept, 1, &["--settle-lease=50ms"]).await;
+    world.accounts.refund(Refunds::Old);
+    let placed = world.pods[0].place(order("k", "10", OnDuplicate::Replay)).await.unwrap();
+    let order_id = placed.order.unwrap().order_id;
+    let cancel = CancelOrderRequest { account_id: 1, order_id: order_id.clone() };
+    world.pods[0].orders.clone().cancel_order(cancel).await.unwrap();
+
+    while rests(&world, &order_id).len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let waiting = world.store().waiting(None, 10).await.unwrap();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!((waiting[0].notice.action, &waiting[0].refused), (Action::Refund, &None));
+
+    world.accounts.refund(Refunds::Rest);
+    while !world.store().waiting(None, 10).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Each time under an id that nobody can have taken.
+    let rests = rests(&world, &order_id);
+    let distinct: HashSet<_> = rests.iter().collect();
+    assert_eq!(distinct.len(), rests.len(), "{rests:?}");
+    assert!(rests.iter().all(|id| id.starts_with(&format!("{order_id}:cancel:"))), "{rests:?}");
+}
+
+/// The refund_ids under which the rest was asked for.
+fn rests(world: &World, order_id: &str) -> Vec<String> {
+    let rest = |asked| match asked {
+        Asked::Refund { reserve_id, refund_id, amount } if amount.is_empty() => {
+            assert_eq!(reserve_id, order_id);
+            Some(refund_id)
+        }
+        Asked::Reserve { .. }
+        | Asked::Capture { .. }
+        | Asked::Release { .. }
+        | Asked::Refund { .. } => None,
+    };
+    world.accounts.asked().into_iter().filter_map(rest).collect()
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod orders;
 mod outbox;
 mod partitions;
 mod plans;
+mod settlements;
 mod settling;
 #[path = "../support/mod.rs"]
 mod support;

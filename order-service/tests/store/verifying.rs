@@ -61,7 +61,7 @@ async fn damaged<S: Store>(
     breaches.into_iter().map(|breach| breach.invariant).collect()
 }
 
-async fn execute(place: &Place, sql: String) {
+pub(crate) async fn execute(place: &Place, sql: String) {
     let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
     match &place.url {
         DatabaseUrl::Postgres(address) => {

@@ -188,7 +188,7 @@ pub struct RefundRequest {
     /// Makes the call idempotent, within the reservation.
     #[prost(string, tag = "3")]
     pub refund_id: ::prost::alloc::string::String,
-    /// How much.
+    /// Empty: all that is left of what was captured.
     #[prost(string, tag = "4")]
     pub amount: ::prost::alloc::string::String,
 }
@@ -668,7 +668,11 @@ pub mod account_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Returns captured money. Idempotent by refund_id within the reservation; several refunds may add up to what was
-        /// captured, never to more: FAILED_PRECONDITION (REFUND_EXCEEDS_CAPTURE).
+        /// captured, never to more: FAILED_PRECONDITION (REFUND_EXCEEDS_CAPTURE). An empty amount returns all that is left: it
+        /// succeeds when nothing is (no line in the statement, replayed false), and sent again under the refund_id it returned
+        /// money with, it is a replay whatever that amount was. Another amount under a refund_id seen before is
+        /// INVALID_ARGUMENT (REFUND_MISMATCH). An order's reservation is refunded like any other, in part or in full: a later
+        /// CancelOrder gives back what is left.
         pub async fn refund(
             &mut self,
             request: impl tonic::IntoRequest<super::RefundRequest>,
@@ -844,7 +848,11 @@ pub mod account_service_server {
             request: tonic::Request<super::ReleaseRequest>,
         ) -> std::result::Result<tonic::Response<super::ReleaseReply>, tonic::Status>;
         /// Returns captured money. Idempotent by refund_id within the reservation; several refunds may add up to what was
-        /// captured, never to more: FAILED_PRECONDITION (REFUND_EXCEEDS_CAPTURE).
+        /// captured, never to more: FAILED_PRECONDITION (REFUND_EXCEEDS_CAPTURE). An empty amount returns all that is left: it
+        /// succeeds when nothing is (no line in the statement, replayed false), and sent again under the refund_id it returned
+        /// money with, it is a replay whatever that amount was. Another amount under a refund_id seen before is
+        /// INVALID_ARGUMENT (REFUND_MISMATCH). An order's reservation is refunded like any other, in part or in full: a later
+        /// CancelOrder gives back what is left.
         async fn refund(
             &self,
             request: tonic::Request<super::RefundRequest>,

@@ -1021,7 +1021,9 @@ pub mod order_service_client {
                 .insert(GrpcMethod::new("order.v1.OrderService", "ListOrders"));
             self.inner.unary(req, path, codec).await
         }
-        /// Cancels an order. Idempotent: money and stock come back once. The money follows within moments.
+        /// Cancels an order. Idempotent: money and stock come back once. The money follows within moments: all that was captured
+        /// and not refunded before. An order's id is the reserve_id of its reservation (account.v1), so a caller may refund part
+        /// of an order that stands, by account.v1.AccountService.Refund with a refund_id of its own.
         pub async fn cancel_order(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelOrderRequest>,
@@ -1109,7 +1111,9 @@ pub mod order_service_server {
             &self,
             request: tonic::Request<super::ListOrdersRequest>,
         ) -> std::result::Result<tonic::Response<super::ListOrdersReply>, tonic::Status>;
-        /// Cancels an order. Idempotent: money and stock come back once. The money follows within moments.
+        /// Cancels an order. Idempotent: money and stock come back once. The money follows within moments: all that was captured
+        /// and not refunded before. An order's id is the reserve_id of its reservation (account.v1), so a caller may refund part
+        /// of an order that stands, by account.v1.AccountService.Refund with a refund_id of its own.
         async fn cancel_order(
             &self,
             request: tonic::Request<super::CancelOrderRequest>,

@@ -1,7 +1,8 @@
 //! What neither service can see alone: that orders and reservations agree, on two databases at rest.
 //!
-//! - I5: each order's reservation was captured in full (and refunded in full if the order was cancelled), or the outbox
-//!   says that it is about to be.
+//! - I5: each order's reservation was captured in full (and all that was captured is refunded if the order was cancelled),
+//!   or the outbox says that it is about to be. A row that was refused, or has waited for an hour, says nothing of the
+//!   kind and is a breach itself. What an operator gave up (`settlement_resolutions`) may differ, and only that.
 //! - I6: each held reservation belongs to an undecided key or to an outbox row.
 //! - I11: no order lives on a reservation that was declined, released or expired.
 //!

@@ -17,9 +17,20 @@ pub(super) struct Orders {
     /// Orders by account and id.
     pub(super) placed: HashMap<Name, Order>,
     /// Orders that the outbox has something to say about, with what it says.
-    pub(super) waiting: HashSet<(Name, String)>,
+    pub(super) waiting: HashMap<(Name, String), Wait>,
+    /// Settlements that were given up by hand.
+    pub(super) resolved: HashSet<(Name, String)>,
     /// Orders whose keys are undecided.
     pub(super) undecided: HashSet<Name>,
+}
+
+/// How an outbox row waits.
+#[derive(Debug)]
+pub(super) struct Wait {
+    /// The account service refused it.
+    pub(super) refused: bool,
+    /// Since when.
+    pub(super) age_seconds: i64,
 }
 
 /// An order.
@@ -35,6 +46,8 @@ pub(super) struct Reservation {
     pub(super) state: String,
     pub(super) captured: Money,
     pub(super) refunded: Money,
+    /// Whether the order service refunded of it: its refund_ids begin with the order's id.
+    pub(super) by_cancel: bool,
 }
 
 /// Why the books cannot be read.
@@ -60,31 +73,43 @@ pub(super) async fn reservations(
     let query = "
         SELECT CAST(account_id AS text), reserve_id, state, CAST(captured AS text), CAST(refunded AS text)
         FROM reservations";
+    let cancels = "
+        SELECT DISTINCT CAST(account_id AS text), reserve_id, '', '', '' FROM refunds
+        WHERE refund_id = reserve_id OR refund_id LIKE reserve_id || ':cancel:%'";
+    let mut cancelled = HashSet::new();
+    for row in rows(url, cancels).await? {
+        let [account, reserve_id, ..] = five(row)?;
+        cancelled.insert((account, reserve_id));
+    }
     let mut found = HashMap::new();
     for row in rows(url, query).await? {
         let [account, reserve_id, state, captured, refunded] = five(row)?;
         let Ok(id) = Uuid::parse_str(&reserve_id) else { continue };
         let (captured, refunded) = (money(url, &captured)?, money(url, &refunded)?);
-        found.insert((number(&account)?, id), Reservation { state, captured, refunded });
+        let name = (number(&account)?, id);
+        let by_cancel = cancelled.contains(&(account, reserve_id));
+        found.insert(name, Reservation { state, captured, refunded, by_cancel });
     }
     Ok(found)
 }
 
-/// All orders, undecided keys and outbox rows.
+/// All orders, undecided keys, outbox rows and settlements given up by hand.
 pub(super) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
     let queries = match url {
         DatabaseUrl::Postgres(_) => [
             "SELECT account_id::text, order_id::text, amount::text, status, '' FROM orders",
-            "SELECT account_id::text, order_id::text, action, '', '' FROM outbox",
+            "SELECT account_id::text, order_id::text, action, coalesce(refused, ''), extract(epoch FROM now() - created_at)::bigint::text FROM outbox",
             "SELECT account_id::text, order_id::text, '', '', '' FROM idempotency_keys WHERE status = 'PROCESSING'",
+            "SELECT account_id::text, order_id::text, action, '', '' FROM settlement_resolutions",
         ],
         DatabaseUrl::Sqlite(_) => [
             "SELECT CAST(account_id AS text), hex(order_id), CAST(amount AS text), status, '' FROM orders",
-            "SELECT CAST(account_id AS text), hex(order_id), action, '', '' FROM outbox",
+            "SELECT CAST(account_id AS text), hex(order_id), action, coalesce(refused, ''), CAST(unixepoch() - created_at / 1000000 AS text) FROM outbox",
             "SELECT CAST(account_id AS text), hex(order_id), '', '', '' FROM idempotency_keys WHERE status = 'PROCESSING'",
+            "SELECT CAST(account_id AS text), hex(order_id), action, '', '' FROM settlement_resolutions",
         ],
     };
-    let [placed, waiting, undecided] = queries;
+    let [placed, waiting, undecided, resolved] = queries;
     let mut orders = Orders::default();
     for row in rows(url, placed).await? {
         let [account, order_id, amount, status, _] = five(row)?;
@@ -92,8 +117,13 @@ pub(super) async fn orders(url: &DatabaseUrl) -> Result<Orders, ReadError> {
         orders.placed.insert(name(&account, &order_id)?, order);
     }
     for row in rows(url, waiting).await? {
+        let [account, order_id, action, refused, age] = five(row)?;
+        let wait = Wait { refused: !refused.is_empty(), age_seconds: number(&age)? };
+        orders.waiting.insert((name(&account, &order_id)?, action), wait);
+    }
+    for row in rows(url, resolved).await? {
         let [account, order_id, action, ..] = five(row)?;
-        orders.waiting.insert((name(&account, &order_id)?, action));
+        orders.resolved.insert((name(&account, &order_id)?, action));
     }
     for row in rows(url, undecided).await? {
         let [account, order_id, ..] = five(row)?;

@@ -154,7 +154,7 @@ async fn account_fields(matrix: &mut Matrix) {
     matrix.field(&method, &refund, "account_id", &numbers()).await;
     matrix.field(&method, &refund, "reserve_id", &texts()).await;
     matrix.field(&method, &refund, "refund_id", &texts()).await;
-    matrix.field(&method, &refund, "amount", &required_amounts()).await;
+    matrix.field(&method, &refund, "amount", &amounts()).await;
     pages(matrix, &format!("{service}/ListEntries"), &json!({"account_id": 7})).await;
 }
 

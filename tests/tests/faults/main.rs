@@ -17,9 +17,13 @@ mod ledgers;
 #[cfg(test)]
 mod points;
 #[cfg(test)]
+mod refunds;
+#[cfg(test)]
 mod restored;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod settlements;
 #[cfg(test)]
 mod world;
 #[cfg(test)]

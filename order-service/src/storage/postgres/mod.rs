@@ -10,9 +10,10 @@ mod outbox;
 mod partitions;
 mod rows;
 mod settle;
+mod settlements;
 mod verify;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use database::{
     Backend, DatabaseUrl, Discontinuity, Lineage, Position, Postgres, Session, StoreError,
@@ -29,9 +30,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT};
+use super::{
+    Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT,
+    outbox::{Backlog, RefusedNotice, Resolved, Waiting},
+};
 use crate::order::{
-    Notice, Order,
+    Action, Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
     decision::{Earlier, Settled, Settlement},
     key::{Claim, KeyRow},
@@ -152,6 +156,47 @@ impl Store for PostgresStore {
 
     async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
         self.session.statement(&mut outbox::FinishNotices { notices }).await
+    }
+
+    async fn refuse_notices(&mut self, refused: &[RefusedNotice]) -> Result<Vec<bool>, StoreError> {
+        self.session.transact(&mut outbox::RefuseNotices { refused }).await
+    }
+
+    async fn backlog(&mut self) -> Result<Backlog, StoreError> {
+        self.session.read(&mut settlements::ReadBacklog).await
+    }
+
+    async fn waiting(
+        &mut self,
+        after: Option<&Notice>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        self.session.read(&mut settlements::ReadWaiting { after, limit }).await
+    }
+
+    async fn stuck(&mut self, age_max: Duration) -> Result<Vec<Waiting>, StoreError> {
+        // It may have to read all of the outbox.
+        let survey = Session::<Postgres>::new(self.survey.clone());
+        survey.patient(VERIFY_TIMEOUT).transact(&mut settlements::ReadStuck { age_max }).await
+    }
+
+    async fn hasten(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        self.session.statement(&mut settlements::Hasten { account, order_id }).await
+    }
+
+    async fn resolve(
+        &mut self,
+        account: AccountId,
+        order_id: Uuid,
+        action: Action,
+        note: &str,
+    ) -> Result<Resolved, StoreError> {
+        let mut work = settlements::Resolve { account, order_id, action, note };
+        self.session.transact(&mut work).await
     }
 
     async fn orders(
