@@ -178,7 +178,7 @@ async fn is_ready(desk: Desk) -> Result<(), String> {
     })
 }
 
-/// Where ids come from: UUIDv7, so that an account's orders sort by age.
+/// Where ids come from: UUIDv7, so that new rows lie side by side in their indexes. Nothing relies on their order.
 #[expect(clippy::disallowed_methods, reason = "the one id source; it is passed as a parameter")]
 fn new_id() -> Uuid {
     Uuid::now_v7()

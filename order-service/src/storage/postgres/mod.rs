@@ -2,7 +2,9 @@
 
 mod catalog;
 mod claim;
+mod indexes;
 mod keys;
+mod lifetimes;
 #[cfg(feature = "failpoints")]
 mod mutants;
 mod orders;
@@ -11,8 +13,6 @@ mod partitions;
 mod rows;
 mod settle;
 mod verify;
-
-use std::collections::HashMap;
 
 use database::{Backend, DatabaseUrl, Postgres, Session, StoreError, Transaction};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
@@ -25,7 +25,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT};
+use super::{
+    Breach, Cancelled, Claimed, Leases, NewClaim, OrdersPage, Overdue, Store, VERIFY_TIMEOUT,
+};
 use crate::order::{
     Notice, Order,
     catalog::{Adjusted, Adjustment, Product},
@@ -38,7 +40,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// One connection to the orders in PostgreSQL.
 pub struct PostgresStore {
     session: Session<Postgres>,
-    /// How to connect for reading whole tables.
+    /// How to connect for reading whole tables, once.
     survey: PgConnectOptions,
     leases: Leases,
     /// What the database's clock said, and when; see [`claim::near_midnight`].
@@ -60,6 +62,7 @@ impl Store for PostgresStore {
 
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await?;
+        indexes::build(&self.survey).await?;
         self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
     }
 
@@ -86,17 +89,12 @@ impl Store for PostgresStore {
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        let mut found = self.session.read(&mut keys::ReadKeys { keys }).await?;
-        Ok(keys.iter().map(|key| found.remove(key)).collect())
+        self.session.read(&mut keys::ReadKeys { keys }).await
     }
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
         let mut work = keys::TakeOver { seen, lease: self.leases.key };
-        let fences: HashMap<Uuid, i32> = self.session.transact(&mut work).await?;
-        let taken = |claim: &Claim| {
-            fences.get(&claim.order_id).map(|fence| Claim { fence: *fence, ..claim.clone() })
-        };
-        Ok(seen.iter().map(taken).collect())
+        self.session.transact(&mut work).await
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
@@ -126,14 +124,10 @@ impl Store for PostgresStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        let mut found = self.session.read(&mut orders::ReadOrders { ids }).await?;
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        self.session.read(&mut orders::ReadOrders { ids }).await
     }
 
-    async fn list_orders(
-        &mut self,
-        pages: &[(AccountId, Option<Uuid>, usize)],
-    ) -> Result<Vec<Vec<Order>>, StoreError> {
+    async fn list_orders(&mut self, pages: &[OrdersPage]) -> Result<Vec<Vec<Order>>, StoreError> {
         self.session.read(&mut orders::ListOrders { pages }).await
     }
 
@@ -150,8 +144,7 @@ impl Store for PostgresStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        let mut found = self.session.read(&mut catalog::ReadProducts { ids }).await?;
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        self.session.read(&mut catalog::ReadProducts { ids }).await
     }
 
     async fn list_products(
@@ -169,7 +162,8 @@ impl Store for PostgresStore {
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
-        self.session.transact(&mut partitions::KeepKeys).await
+        let lifetime = self.leases.key_lifetime;
+        self.session.transact(&mut partitions::KeepKeys { lifetime }).await
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
