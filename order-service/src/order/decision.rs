@@ -44,7 +44,7 @@ pub struct Settlement {
 pub enum Decision {
     /// A new order.
     Placed(Order),
-    /// Refused for ever.
+    /// Refused, for the lifetime of the key.
     Failed(Outcome),
     /// The key made this order before, and its row was dropped since: the row becomes what it was.
     Restored(Order),
