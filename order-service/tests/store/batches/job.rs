@@ -130,13 +130,13 @@ impl Batch {
 
     /// Its jobs, each a batch.
     pub(super) fn ones(&self) -> Vec<Self> {
-        let one = |at: usize| each_kind!(self, jobs => vec![jobs[at].clone()]);
+        let one = |at: usize| each_kind!(self, jobs => jobs[at..=at].to_vec());
         (0..self.len()).map(one).collect()
     }
 
     /// Its first job, so many times.
     pub(super) fn repeated(&self, times: usize) -> Self {
-        each_kind!(self, jobs => vec![jobs[0].clone(); times])
+        each_kind!(self, jobs => repeat_first(jobs, times))
     }
 
     pub(super) fn only_reads(&self) -> bool {
@@ -156,6 +156,10 @@ impl Batch {
             | Self::Adjust(_) => false,
         }
     }
+}
+
+fn repeat_first<J: Clone>(jobs: &[J], times: usize) -> Vec<J> {
+    vec![jobs[0].clone(); times]
 }
 
 /// Runs a batch: one answer per job, be it that the database refused all of them.
