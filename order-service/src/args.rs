@@ -19,7 +19,7 @@ use crate::{
     housekeeping::Rounds,
     placement::OnDuplicate,
     settlements::{self, SettlementsArgs},
-    storage::Leases,
+    storage::{KeyLifetime, Leases},
 };
 
 /// Orders, payments and the catalogue: each order is placed once.
@@ -70,6 +70,9 @@ pub struct Args {
     /// After this a key that could not be decided is decided as failed
     #[arg(long, env = "GIVE_UP_AFTER", value_name = "TIME", default_value = "15m")]
     give_up_after: String,
+    /// How long an idempotency key is kept at least after its first request, in whole days: until then a refusal stands
+    #[arg(long, env = "KEY_LIFETIME", value_name = "TIME", default_value = "2d")]
+    key_lifetime: String,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -194,6 +197,7 @@ impl Args {
         let notice = problems.parse("--settle-lease", &self.settle_lease, time);
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
         let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
+        let lifetime = problems.parse("--key-lifetime", &self.key_lifetime, key_lifetime);
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
             problems.add("--account-timeout", "must be less than --lease");
         }
@@ -210,7 +214,12 @@ impl Args {
                 account_timeout: account_timeout?,
                 redis: redis?,
                 on_duplicate: on_duplicate?,
-                leases: Leases { key: lease?, notice: notice?, give_up: give_up? },
+                leases: Leases {
+                    key: lease?,
+                    notice: notice?,
+                    give_up: give_up?,
+                    key_lifetime: lifetime?,
+                },
                 rounds: Rounds {
                     keys: keys?,
                     notices: NOTICES.min(notice?),
@@ -258,6 +267,11 @@ fn connections(raw: &str) -> Result<usize, String> {
 fn time(raw: &str) -> Result<Duration, &'static str> {
     let time = humantime::parse_duration(raw).ok().filter(|time| TIME.contains(time));
     time.ok_or("is not a time between 10ms and 24h, such as 5s")
+}
+
+fn key_lifetime(raw: &str) -> Result<KeyLifetime, &'static str> {
+    let time = humantime::parse_duration(raw).ok().and_then(KeyLifetime::of);
+    time.ok_or("is not a number of whole days between 1d and 30d")
 }
 
 fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {

@@ -25,7 +25,7 @@ use crate::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow},
     },
-    storage::{Cancelled, Claimed, NewClaim, Store, outbox::RefusedNotice},
+    storage::{Cancelled, Claimed, NewClaim, OrdersPage, Store, outbox::RefusedNotice},
 };
 
 /// A batch that takes longer than this is no longer waited for before the next one begins.
@@ -56,7 +56,7 @@ pub struct Desk {
     adjustments: Jobs<Adjustment, Adjusted>,
     keys: Jobs<(AccountId, IdempotencyKey), Option<KeyRow>>,
     orders: Jobs<(AccountId, Uuid), Option<Order>>,
-    order_pages: Jobs<(AccountId, Option<Uuid>, usize), Vec<Order>>,
+    order_pages: Jobs<OrdersPage, Vec<Order>>,
     products: Jobs<ProductId, Option<Product>>,
     product_pages: Jobs<(Option<ProductId>, usize), Vec<Product>>,
     pings: Jobs<(), ()>,
@@ -204,14 +204,9 @@ impl Desk {
         submit(&self.orders, (account, order)).await
     }
 
-    /// Reads a page of an account's orders, newest first, older than `before`.
-    pub async fn orders(
-        &self,
-        account: AccountId,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Vec<Order>, Trouble> {
-        submit(&self.order_pages, (account, before, limit)).await
+    /// Reads a page of an account's orders, newest first.
+    pub async fn orders(&self, page: OrdersPage) -> Result<Vec<Order>, Trouble> {
+        submit(&self.order_pages, page).await
     }
 
     /// Reads a product.

@@ -25,7 +25,7 @@ use crate::{
     order::standing,
     placement::{Parts, Placement},
     settler,
-    storage::{KEY_DAYS, Leases, Store},
+    storage::{Leases, Store},
 };
 
 /// After the last call ended: how long flights whose callers left may go on.
@@ -204,7 +204,7 @@ async fn is_ready(desk: Desk) -> Result<(), String> {
 /// How old a refusal in the ledger is that outlived its key.
 fn outlives(leases: &Leases) -> time::Duration {
     let give_up = time::Duration::try_from(leases.give_up).unwrap_or(time::Duration::MAX);
-    standing::outlives(time::Duration::days(KEY_DAYS), give_up)
+    standing::outlives(time::Duration::days(leases.key_lifetime.days()), give_up)
 }
 
 async fn pings(desk: &Desk) -> Result<(), String> {
@@ -216,7 +216,7 @@ async fn pings(desk: &Desk) -> Result<(), String> {
     })
 }
 
-/// Where ids come from: UUIDv7, so that an account's orders sort by age.
+/// Where ids come from: UUIDv7, so that new rows lie side by side in their indexes. Nothing relies on their order.
 #[expect(clippy::disallowed_methods, reason = "the one id source; it is passed as a parameter")]
 fn new_id() -> Uuid {
     Uuid::now_v7()

@@ -31,9 +31,10 @@ on_both!(
 );
 
 /// An outcome without its times, which are the database's.
-type Timeless = Result<(Option<[String; 3]>, Option<(State, [String; 3])>, bool), Refusal>;
+pub(crate) type Timeless =
+    Result<(Option<[String; 3]>, Option<(State, [String; 3])>, bool), Refusal>;
 
-fn timeless(outcome: Outcome) -> Timeless {
+pub(crate) fn timeless(outcome: Outcome) -> Timeless {
     outcome.map(|Receipt { account, reservation, replayed }| {
         let account = account.map(|a| [a.balance, a.reserved, a.opening_balance]);
         let reservation = reservation
@@ -43,7 +44,7 @@ fn timeless(outcome: Outcome) -> Timeless {
 }
 
 /// The same command on the account that lies `further` on, with a hold that outlasts any test.
-fn elsewhere(mut command: Command, further: i64) -> Command {
+pub(crate) fn elsewhere(mut command: Command, further: i64) -> Command {
     let id = match &mut command {
         Command::Open(open) => &mut open.account_id,
         Command::Deposit(deposit) => &mut deposit.account_id,

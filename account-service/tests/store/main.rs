@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod audit;
+mod batches;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;

@@ -69,14 +69,15 @@ impl OrderService for OrderApi {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersReply>, Status> {
-        let parse::OrdersPage { account, before, size } = parse::orders_page(request.into_inner())?;
+        let (account, after, size) = parse::orders_page(request.into_inner())?;
         // One more than asked for says whether there is a next page.
-        let mut orders =
-            self.desk.orders(account, before, size + 1).await.map_err(status::of_trouble)?;
+        let page = (account, after, size + 1);
+        let mut orders = self.desk.orders(page).await.map_err(status::of_trouble)?;
         let more = orders.len() > size;
         orders.truncate(size);
-        let last = orders.last().filter(|_| more).map(|order| order.order_id.to_string());
-        let next = last.map(|cursor| page::token(&parse::orders_list(account), &cursor));
+        let next = orders.last().filter(|_| more).map(|order| {
+            page::token(&parse::orders_list(account), &parse::orders_cursor_of(order))
+        });
         let orders = orders.iter().map(encode::order).collect();
         let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListOrdersReply { orders, next_page_token }))

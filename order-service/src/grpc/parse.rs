@@ -11,14 +11,17 @@ use proto::{
     },
     page,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     order::{
+        Order,
         catalog::{Adjustment, MAX_STOCK, Product},
         request::{Basket, Line, MAX_LINES, Request},
     },
     placement::OnDuplicate,
+    storage::{Cursor, OrdersPage},
 };
 
 /// The longest name of a product, in characters.
@@ -98,24 +101,34 @@ pub(super) fn order_name(account_id: i64, order_id: &str) -> Result<(AccountId, 
     fields.finish(|| Some((account?, order_id?)))
 }
 
-/// A page of an account's orders.
-pub(super) struct OrdersPage {
-    pub(super) account: AccountId,
-    pub(super) before: Option<Uuid>,
-    pub(super) size: usize,
-}
-
 pub(super) fn orders_page(message: ListOrdersRequest) -> Result<OrdersPage, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
     let size = fields.check("page_size", page::size(message.page_size));
     let list = account.map(orders_list).unwrap_or_default();
     let cursor = fields.check("page_token", page::cursor(&list, &message.page_token));
-    let before = cursor.map(|cursor| cursor.map(|text| Uuid::try_parse(&text)).transpose());
-    let before = before.and_then(|before| {
-        fields.check("page_token", before.map_err(|_| page::PageError::ForeignToken))
+    let after = cursor.and_then(|cursor| {
+        let order = |text: String| orders_cursor(&text).ok_or(page::PageError::ForeignToken);
+        fields.check("page_token", cursor.map(order).transpose())
     });
-    fields.finish(|| Some(OrdersPage { account: account?, before: before?, size: size? }))
+    fields.finish(|| Some((account?, after?, size?)))
+}
+
+/// Reads `microseconds/order_id`, or the order_id alone, as the version before wrote it.
+fn orders_cursor(text: &str) -> Option<Cursor> {
+    let Some((micros, order_id)) = text.split_once('/') else {
+        return Uuid::try_parse(text).ok().map(Cursor::Id);
+    };
+    // Within what both databases can hold: anybody can make up a token.
+    let micros = micros.parse::<u64>().ok()?;
+    let placed_at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
+    Some(Cursor::Order { placed_at, order_id: Uuid::try_parse(order_id).ok()? })
+}
+
+/// Writes what [`orders_cursor`] reads.
+pub(super) fn orders_cursor_of(order: &Order) -> String {
+    let micros = order.placed_at.unix_timestamp_nanos() / 1000;
+    format!("{micros}/{}", order.order_id)
 }
 
 /// Reads what names a product.

@@ -2,7 +2,7 @@
 //!
 //! The storage checks the fences, locks the stock and asks [`decide`]; what it answers is written as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use time::OffsetDateTime;
@@ -44,7 +44,7 @@ pub struct Settlement {
 pub enum Decision {
     /// A new order.
     Placed(Order),
-    /// Refused for ever.
+    /// Refused, for the lifetime of the key.
     Failed(Outcome),
     /// The key made this order before, and its row was dropped since: the row becomes what it was.
     Restored(Order),
@@ -80,6 +80,13 @@ impl Settlement {
     }
 }
 
+/// Of settlements of one claim, the first: it decides, and the others find its decision.
+pub fn firsts(settlements: &[Settlement]) -> Vec<&Settlement> {
+    let mut seen = HashSet::new();
+    let name = |claim: &Claim| (claim.order_id, claim.day, claim.fence);
+    settlements.iter().filter(|settlement| seen.insert(name(&settlement.claim))).collect()
+}
+
 /// Which of the decisions say no to a request whose key may have made an order before. Before they are written,
 /// earlier orders of these keys must be looked for and all be decided again: a key that made an order never fails.
 pub fn doubtful<'a>(
@@ -95,30 +102,49 @@ pub fn doubtful<'a>(
 
 /// Decides settlements, one after the other, whose fences held. Takes what they sell out of `stock`.
 ///
-/// All products of the baskets must be in `stock`; one that is not counts as sold out.
+/// All products of the baskets must be in `stock`; one that is not counts as sold out. An order that is placed here is an
+/// earlier order for the settlements of its key that follow.
 pub fn decide<'a>(
     settlements: impl IntoIterator<Item = &'a Settlement>,
     stock: &mut Stock,
     earlier: &Earlier,
     now: OffsetDateTime,
 ) -> Vec<Decision> {
-    settlements.into_iter().map(|settlement| decide_one(settlement, stock, earlier, now)).collect()
+    let mut placed = HashMap::new();
+    let mut decisions = Vec::new();
+    for settlement in settlements {
+        let Request { account, key, .. } = &*settlement.claim.request;
+        let here = placed.get(&(account, key)).and_then(|at| order_of(&decisions, *at));
+        let before = here.or_else(|| earlier.get(&(*account, key.clone())));
+        let decision = decide_one(settlement, stock, before, now);
+        if let Decision::Placed(_) = decision {
+            placed.insert((account, key), decisions.len());
+        }
+        decisions.push(decision);
+    }
+    decisions
+}
+
+fn order_of(decisions: &[Decision], at: usize) -> Option<&Order> {
+    match decisions.get(at)? {
+        Decision::Placed(order) | Decision::Restored(order) => Some(order),
+        Decision::Failed(_) => None,
+    }
 }
 
 fn decide_one(
     settlement: &Settlement,
     stock: &mut Stock,
-    earlier: &Earlier,
+    before: Option<&Order>,
     now: OffsetDateTime,
 ) -> Decision {
-    let request = &settlement.claim.request;
-    if let Some(order) = earlier.get(&(request.account, request.key.clone())) {
+    if let Some(order) = before {
         return Decision::Restored(order.clone());
     }
     if settlement.verdict != Verdict::Reserved {
         return Decision::Failed(settlement.expected());
     }
-    let lines = request.basket.lines();
+    let lines = settlement.claim.request.basket.lines();
     let left = |product| stock.get(&product).copied().unwrap_or_default();
     if let Some(short) = lines.iter().find(|line| left(line.product_id) < line.quantity) {
         return Decision::Failed(Outcome::OutOfStock { product_id: short.product_id });
@@ -267,6 +293,37 @@ mod tests {
         assert_eq!(notice(&again, &decided[0]).map(|n| n.action), Some(Action::Release));
     }
 
+    #[test]
+    fn of_two_claims_of_one_key_in_a_batch_the_first_to_place_an_order_has_it() {
+        let declined = Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() };
+        let verdicts = [declined, Verdict::Reserved, Verdict::Reserved, Verdict::GaveUp];
+        let claims = verdicts.into_iter().zip(1..).map(|(verdict, id)| {
+            let mut settlement = settlement("k", &[(1, 1)], verdict);
+            settlement.claim.order_id = Uuid::from_u128(id);
+            settlement
+        });
+        let batch: Vec<_> = claims.collect();
+        let mut stock = Stock::from([(product(1), 5)]);
+        let decided = decide(&batch, &mut stock, &Earlier::new(), NOW);
+        let [Decision::Failed(_), Decision::Placed(order), third, fourth] = &decided[..] else {
+            panic!("{decided:?}")
+        };
+        assert_eq!([third, fourth], [&Decision::Restored(order.clone()); 2]);
+        assert_eq!(stock[&product(1)], 4);
+        assert_eq!(notice(&batch[2], third).map(|n| n.action), Some(Action::Release));
+    }
+
+    #[test]
+    fn a_settlement_that_comes_twice_decides_once() {
+        let one = settlement("k", &[], Verdict::Reserved);
+        let mut next = one.clone();
+        next.claim.fence += 1;
+        let batch = [one.clone(), Settlement { verdict: Verdict::GaveUp, ..one.clone() }, next];
+        let firsts = firsts(&batch);
+        assert!(std::ptr::eq(firsts[0], &batch[0]) && std::ptr::eq(firsts[1], &batch[2]));
+        assert_eq!(firsts.len(), 2);
+    }
+
     proptest! {
         #[test]
         fn no_batch_sells_more_than_there_is(
@@ -276,9 +333,10 @@ mod tests {
             let before: Stock = (1..).map(product).zip(stock).collect();
             let settlements: Vec<_> = baskets
                 .iter()
-                .map(|lines| {
+                .enumerate()
+                .map(|(n, lines)| {
                     let lines: Vec<_> = lines.iter().map(|(id, quantity)| (*id, *quantity)).collect();
-                    settlement("k", &lines, Verdict::Reserved)
+                    settlement(&format!("k{n}"), &lines, Verdict::Reserved)
                 })
                 .collect();
             let mut after = before.clone();

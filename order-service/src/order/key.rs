@@ -52,7 +52,7 @@ pub enum KeyState {
         /// Nobody holds it any more.
         lease_over: bool,
     },
-    /// Decided for ever.
+    /// Decided, for as long as the row lives.
     Decided(Decided),
 }
 

@@ -323,7 +323,7 @@ impl Flight {
 
     /// T6: reads what became of a settlement. `None`: not known, or the key is still this flight's to decide.
     async fn read_back(&self, settlement: &Settlement) -> Option<Landing> {
-        let Claim { request, fence, .. } = &settlement.claim;
+        let Claim { request, fence, order_id, .. } = &settlement.claim;
         let row = self.parts.desk.key(request.account, request.key.clone()).await.ok()??;
         let KeyRow { claim, state, digest, .. } = row;
         if digest != request.digest() {
@@ -334,7 +334,9 @@ impl Flight {
                 let fresh = decided.outcome == settlement.expected();
                 Some(Landing::Decided { claim, decided, fresh })
             }
-            KeyState::Running { .. } if claim.fence == *fence => None,
+            KeyState::Running { .. } if (claim.order_id, claim.fence) == (*order_id, *fence) => {
+                None
+            }
             KeyState::Running { .. } => Some(Landing::Running),
         }
     }

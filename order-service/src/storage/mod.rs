@@ -4,11 +4,13 @@
 //! owned by one worker (see [`crate::desk`]). Neither implementation decides anything: they load rows, ask
 //! [`crate::order`], and write what it answers. Leases use the database's clock.
 
+mod found;
+mod lifetime;
 pub mod outbox;
 pub mod postgres;
 pub mod sqlite;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use database::{Backend, DatabaseUrl, Discontinuity, Lineage, Position, StoreError};
 use proto::{
@@ -16,8 +18,10 @@ use proto::{
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use serde::Serialize;
-use time::Date;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
+
+pub use lifetime::KeyLifetime;
 
 use crate::order::{
     Action, Notice, Order,
@@ -27,9 +31,6 @@ use crate::order::{
     request::{Request, Unpriced},
 };
 use outbox::{Backlog, RefusedNotice, Resolved, Waiting};
-
-/// How many days before today a key is looked for, and so how long it is kept at least.
-pub const KEY_DAYS: i64 = 2;
 
 /// How long `verify` may read.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -56,6 +57,18 @@ impl NewClaim {
         let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence, day });
         day.map_or(Claimed::Taken, claim)
     }
+}
+
+/// Which claims the database is asked about, and at which price: of each key the first that has one. The others find the
+/// key taken, by that claim or by whoever had it before.
+fn askers(claims: &[NewClaim], priced: &[Result<Money, Unpriced>]) -> Vec<Option<Money>> {
+    let mut seen = HashSet::new();
+    let mut ask = |claim: &NewClaim, price: &Result<Money, Unpriced>| {
+        let amount = (*price).ok()?;
+        let name = (claim.request.account, claim.request.key.clone());
+        seen.insert(name).then_some(amount)
+    };
+    claims.iter().zip(priced).map(|(claim, price)| ask(claim, price)).collect()
 }
 
 /// What came of wanting a key.
@@ -87,7 +100,24 @@ pub struct Cancelled {
     pub notice: Option<Notice>,
 }
 
-/// How long leases last, by the database's clock.
+/// An order after which a page of an account's orders begins, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// With its place in the list.
+    Order {
+        /// When it was placed.
+        placed_at: OffsetDateTime,
+        /// Tells it from others of the same instant.
+        order_id: Uuid,
+    },
+    /// From a page token of the version before, which has the order's id alone. Goes with the next release.
+    Id(Uuid),
+}
+
+/// Which orders of an account to list: whose, after which one (`None`: from the newest on), at most how many.
+pub type OrdersPage = (AccountId, Option<Cursor>, usize);
+
+/// How long leases last, and keys, by the database's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
     /// A worker's hold on a key (A15).
@@ -96,6 +126,8 @@ pub struct Leases {
     pub notice: Duration,
     /// After this a key that could not be decided is given up.
     pub give_up: Duration,
+    /// Keys after their first request.
+    pub key_lifetime: KeyLifetime,
 }
 
 /// A breach of an invariant, with the rows that show it.
@@ -250,10 +282,10 @@ pub trait Store: Sized + Send + 'static {
         ids: &[(AccountId, Uuid)],
     ) -> impl Future<Output = Result<Vec<Option<Order>>, StoreError>> + Send;
 
-    /// Reads pages of accounts' orders: of an account, older than an order, at most so many; newest first.
+    /// Reads pages of accounts' orders, newest first by the database's clock.
     fn list_orders(
         &mut self,
-        pages: &[(AccountId, Option<Uuid>, usize)],
+        pages: &[OrdersPage],
     ) -> impl Future<Output = Result<Vec<Vec<Order>>, StoreError>> + Send;
 
     /// Cancels orders: stock back, payment refunded, outbox row. `None`: there is no such order.
@@ -286,7 +318,7 @@ pub trait Store: Sized + Send + 'static {
         adjustments: &[Adjustment],
     ) -> impl Future<Output = Result<Vec<Adjusted>, StoreError>> + Send;
 
-    /// Makes room for the keys of days to come and lets go of keys that are too old, never of one still undecided.
+    /// Makes room for the keys of days to come and lets go of keys whose lifetime is over, never of one still undecided.
     /// Answers how many partitions or rows went.
     fn keep_keys(&mut self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 

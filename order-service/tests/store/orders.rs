@@ -1,16 +1,24 @@
 //! Reading, listing and cancelling orders.
 
-use order_service::order::{Action, decision::Verdict};
+use order_service::{
+    order::{Action, Order, decision::Verdict},
+    storage::{Claimed, Cursor, NewClaim},
+};
 use proto::id::ProductId;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::{
     on_both,
-    support::{Fresh, LONG, account, amount, claim, lines, new_id, product, settle},
+    support::{
+        Fresh, LONG, account, amount, claim, lines, new_claim, new_id, product, settle, settlement,
+    },
 };
 
 on_both!(
     orders_are_listed_newest_first_in_pages,
+    the_newest_order_comes_first_though_its_id_is_of_a_clock_an_hour_behind,
+    pages_through_orders_of_one_instant_show_each_once,
     an_order_of_another_account_is_not_found,
     a_cancel_gives_stock_back_once_from_many_sides,
     an_order_that_is_not_there_cannot_be_cancelled,
@@ -25,10 +33,64 @@ async fn orders_are_listed_newest_first_in_pages<S: Fresh>() {
         settle(&mut store, &claim, Verdict::Reserved).await;
         placed.insert(0, claim.order_id);
     }
-    let pages = [(account(1), None, 2), (account(1), Some(placed[1]), 9), (account(2), None, 9)];
+    let second = store.orders(&[(account(1), placed[1])]).await.unwrap().remove(0).unwrap();
+    let pages = [
+        (account(1), None, 2),
+        (account(1), Some(after(&second)), 9),
+        (account(2), None, 9),
+        // From a token of the version before, and from one whose order is not there.
+        (account(1), Some(Cursor::Id(placed[1])), 9),
+        (account(2), Some(Cursor::Id(placed[1])), 9),
+    ];
     let lists = store.list_orders(&pages).await.unwrap();
-    let ids = |n: usize| lists[n].iter().map(|order| order.order_id).collect::<Vec<_>>();
-    assert_eq!((ids(0), ids(1), ids(2)), (placed[..2].to_vec(), placed[2..].to_vec(), vec![]));
+    let ids = lists.iter().map(|list| list.iter().map(|order| order.order_id).collect::<Vec<_>>());
+    let (newest, oldest) = (placed[..2].to_vec(), placed[2..].to_vec());
+    assert_eq!(ids.collect::<Vec<_>>(), [newest, oldest.clone(), vec![], oldest, vec![]]);
+}
+
+fn after(order: &Order) -> Cursor {
+    Cursor::Order { placed_at: order.placed_at, order_id: order.order_id }
+}
+
+async fn the_newest_order_comes_first_though_its_id_is_of_a_clock_an_hour_behind<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let hour_ago = |id: Uuid| Uuid::from_u128(id.as_u128() - (3_600_000 << 80));
+    let mut placed = Vec::new();
+    for (n, id) in [new_id(), new_id(), hour_ago(new_id())].into_iter().enumerate() {
+        let claim = NewClaim { order_id: id, ..new_claim(&amount(1, &format!("k{n}"), "10")) };
+        let claimed = store.claim(&[claim]).await.unwrap().remove(0);
+        let Claimed::Mine(claim) = claimed else { panic!("{claimed:?}") };
+        settle(&mut store, &claim, Verdict::Reserved).await;
+        placed.insert(0, id);
+    }
+    assert!(placed[0] < placed[2], "its id says that it is the oldest");
+    let listed = store.list_orders(&[(account(1), None, 9)]).await.unwrap().remove(0);
+    assert_eq!(listed.iter().map(|order| order.order_id).collect::<Vec<_>>(), placed);
+}
+
+async fn pages_through_orders_of_one_instant_show_each_once<S: Fresh>() {
+    let place = S::fresh().await;
+    let mut store = place.store::<S>(LONG);
+    let mut settlements = Vec::new();
+    for n in 0..7 {
+        let claim = claim(&mut store, &amount(1, &format!("k{n}"), "10")).await;
+        settlements.push(settlement(&claim, Verdict::Reserved));
+    }
+    // One transaction, one time.
+    store.settle(&settlements).await.unwrap();
+
+    let (mut seen, mut next) = (Vec::new(), None);
+    loop {
+        let page = store.list_orders(&[(account(1), next, 2)]).await.unwrap().remove(0);
+        let Some(last) = page.last() else { break };
+        next = Some(after(last));
+        seen.extend(page.iter().map(|order| order.order_id));
+    }
+    let mut placed: Vec<_> = settlements.iter().map(|it| it.claim.order_id).collect();
+    seen.sort_unstable();
+    placed.sort_unstable();
+    assert_eq!(seen, placed);
 }
 
 async fn an_order_of_another_account_is_not_found<S: Fresh>() {

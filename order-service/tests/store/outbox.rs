@@ -40,6 +40,7 @@ async fn a_due_notice_is_leased_to_one<S: Fresh>() {
     leased
         .extend(place.store::<S>(LONG).lease_notices(20).await.unwrap().iter().map(|n| n.order_id));
     leased.sort_unstable();
+    written.sort_unstable();
     assert_eq!(leased, written);
 }
 

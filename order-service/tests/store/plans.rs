@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use database::DatabaseUrl;
 use order_service::{
     order::decision::{Settlement, Verdict},
-    storage::{Claimed, Store, postgres::PostgresStore},
+    storage::{Claimed, Cursor, Store, postgres::PostgresStore},
 };
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use tests::shared_postgres::indexes_by_collation;
 
 use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};
@@ -81,6 +81,53 @@ async fn what_an_order_reads_does_not_grow_with_the_tables() {
     let by_one = (read(&mut connection).await - before) / i64::try_from(orders).unwrap();
     assert!(by_one <= READ_BY_ONE_ORDER, "{by_one} rows were read for each order");
     assert!(by_one > 0, "the counters do not count");
+}
+
+/// Of an account with thousands of orders, as by a connection that planned on empty tables.
+#[tokio::test]
+async fn a_page_of_orders_reads_its_own_rows_however_many_there_are() {
+    const PAGE: usize = 10;
+    let place = PostgresStore::fresh().await;
+    let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
+    let mut connection = address.connect().await.unwrap();
+    let mut store = place.store::<PostgresStore>(LONG);
+    // Planned for good at the sixth time.
+    for _ in 0..8 {
+        store.list_orders(&[(account(1), None, PAGE)]).await.unwrap();
+    }
+    let fill = "
+        INSERT INTO orders
+        SELECT 1, gen_random_uuid(), n::text, 10, '{\"amount\":\"10\"}', 'PLACED', now() - n * interval '1 s'
+        FROM generate_series(1, 5000) AS n;
+        INSERT INTO payments
+        SELECT account_id, order_id, gen_random_uuid(), amount, 'COMPLETED', created_at FROM orders";
+    sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    let mut connection = address.connect().await.unwrap();
+    told(&mut connection, 5000).await;
+    let before = read(&mut connection).await;
+    let pages = 20;
+    let mut next = None;
+    for _ in 0..pages {
+        let page = store.list_orders(&[(account(1), next, PAGE)]).await.unwrap().remove(0);
+        let last = page.last().unwrap();
+        next = Some(Cursor::Order { placed_at: last.placed_at, order_id: last.order_id });
+        assert_eq!(page.len(), PAGE);
+    }
+    drop(store);
+    let payments =
+        "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'payments'";
+    for _ in 0..600 {
+        let found: i64 = sqlx::query_scalar(payments).fetch_one(&mut connection).await.unwrap();
+        if found >= i64::from(pages) * PAGE as i64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let by_page = (read(&mut connection).await - before) / i64::from(pages);
+    assert!(by_page <= 3 * PAGE as i64, "{by_page} rows were read for a page");
+    assert!(by_page >= PAGE as i64, "the counters do not count");
 }
 
 #[tokio::test]

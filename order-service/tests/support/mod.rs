@@ -10,7 +10,9 @@ use order_service::{
         key::Claim,
         request::{Basket, Line, Request},
     },
-    storage::{Claimed, Leases, NewClaim, Store, postgres::PostgresStore, sqlite::SqliteStore},
+    storage::{
+        Claimed, KeyLifetime, Leases, NewClaim, Store, postgres::PostgresStore, sqlite::SqliteStore,
+    },
 };
 use proto::{
     Money,
@@ -26,11 +28,11 @@ pub(crate) const LONG: Leases = Leases {
     key: Duration::from_secs(60),
     notice: Duration::from_secs(15),
     give_up: Duration::from_secs(900),
+    key_lifetime: KeyLifetime::DEFAULT,
 };
 
 /// Leases that are over as soon as they are given.
-pub(crate) const OVER: Leases =
-    Leases { key: Duration::ZERO, notice: Duration::ZERO, give_up: Duration::from_secs(900) };
+pub(crate) const OVER: Leases = Leases { key: Duration::ZERO, notice: Duration::ZERO, ..LONG };
 
 /// A migrated database that nobody else uses. It goes away with this value.
 pub(crate) struct Place {

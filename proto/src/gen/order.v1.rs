@@ -941,8 +941,8 @@ pub mod order_service_client {
         /// Places an order and pays for it, all or nothing. Idempotent by (account_id, idempotency_key): one key makes one
         /// order at most, for as long as the order exists. Always send the same key when trying again.
         ///
-        /// * The key is new: the order is placed, or refused for good. PAYMENT_FAILED (E303) when the account service
-        ///  declines, OUT_OF_STOCK (E306) when a product runs out; both are the answer to this key for ever.
+        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines,
+        ///  OUT_OF_STOCK (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
         /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
@@ -950,6 +950,11 @@ pub mod order_service_client {
         /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
         ///  Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
+        ///
+        /// How long an answer stands: an order is the answer to its key for ever. A refusal (E303, E306) is the answer for the
+        /// lifetime of the key, which the server sets in whole days (--key-lifetime, 2 unless set, 1 at least) and which is counted
+        /// from the first request. After that, within a day, the key is free: the same request may then place an order. So do not
+        /// try again with the key of a refused order when the lifetime may be over.
         pub async fn place_order(
             &mut self,
             request: impl tonic::IntoRequest<super::PlaceOrderRequest>,
@@ -996,7 +1001,7 @@ pub mod order_service_client {
                 .insert(GrpcMethod::new("order.v1.OrderService", "GetOrder"));
             self.inner.unary(req, path, codec).await
         }
-        /// Reads an account's orders, newest first.
+        /// Reads an account's orders, newest first by created_at, which is the database's time.
         pub async fn list_orders(
             &mut self,
             request: impl tonic::IntoRequest<super::ListOrdersRequest>,
@@ -1088,8 +1093,8 @@ pub mod order_service_server {
         /// Places an order and pays for it, all or nothing. Idempotent by (account_id, idempotency_key): one key makes one
         /// order at most, for as long as the order exists. Always send the same key when trying again.
         ///
-        /// * The key is new: the order is placed, or refused for good. PAYMENT_FAILED (E303) when the account service
-        ///  declines, OUT_OF_STOCK (E306) when a product runs out; both are the answer to this key for ever.
+        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines,
+        ///  OUT_OF_STOCK (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
         /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
@@ -1097,6 +1102,11 @@ pub mod order_service_server {
         /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
         ///  Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
+        ///
+        /// How long an answer stands: an order is the answer to its key for ever. A refusal (E303, E306) is the answer for the
+        /// lifetime of the key, which the server sets in whole days (--key-lifetime, 2 unless set, 1 at least) and which is counted
+        /// from the first request. After that, within a day, the key is free: the same request may then place an order. So do not
+        /// try again with the key of a refused order when the lifetime may be over.
         async fn place_order(
             &self,
             request: tonic::Request<super::PlaceOrderRequest>,
@@ -1106,7 +1116,7 @@ pub mod order_service_server {
             &self,
             request: tonic::Request<super::GetOrderRequest>,
         ) -> std::result::Result<tonic::Response<super::Order>, tonic::Status>;
-        /// Reads an account's orders, newest first.
+        /// Reads an account's orders, newest first by created_at, which is the database's time.
         async fn list_orders(
             &self,
             request: tonic::Request<super::ListOrdersRequest>,

@@ -60,10 +60,13 @@ const DEPOSITS: &str =
 const ACCOUNTS: &str = "
     SELECT CAST(account_id AS text), CAST(balance AS text), CAST(reserved AS text) FROM accounts";
 
-/// As with their partition: keys that are decided, and not only just now.
+/// As when their lifetime is over: keys that are decided, and not only just now.
 const FORGET_POSTGRES: &str = "
-    DELETE FROM idempotency_keys WHERE status = 'SUCCESS' AND decided_at < now() - interval '1 second'";
-const FORGET_SQLITE: &str = "DELETE FROM idempotency_keys WHERE status = 'SUCCESS'";
+    DELETE FROM idempotency_keys WHERE decided_at < now() - interval '1 second'
+    RETURNING account_id::text, idempotency_key, status";
+const FORGET_SQLITE: &str = "
+    DELETE FROM idempotency_keys WHERE decided_at < unixepoch('subsec') * 1000000 - 1000000
+    RETURNING CAST(account_id AS text), idempotency_key, status";
 
 const TWO_ORDERS_A_KEY: &str =
     "ALTER TABLE orders DROP CONSTRAINT orders_account_id_idempotency_key_key";
@@ -139,15 +142,23 @@ impl Books {
         Ok(Some(connection))
     }
 
-    /// Forgets decided keys, as retention does.
+    /// Forgets decided keys, as the service does when their lifetime is over. Answers those that had been refused.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn forget_keys(&self) -> sqlx::Result<()> {
-        match &self.order {
-            DatabaseUrl::Postgres(_) => self.execute(FORGET_POSTGRES).await,
-            DatabaseUrl::Sqlite(_) => self.execute(FORGET_SQLITE).await,
+    pub async fn forget_keys(&self) -> Result<Vec<(i64, String)>, ReadError> {
+        let forget = match &self.order {
+            DatabaseUrl::Postgres(_) => FORGET_POSTGRES,
+            DatabaseUrl::Sqlite(_) => FORGET_SQLITE,
+        };
+        let mut refused = Vec::new();
+        for row in rows(&self.order, forget).await? {
+            let [account, key, status] = columns(row)?;
+            if status == "FAILED" {
+                refused.push((number(&account)?, key));
+            }
         }
+        Ok(refused)
     }
 
     /// Takes the last fence away, on PostgreSQL.

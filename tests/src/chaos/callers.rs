@@ -72,8 +72,14 @@ impl Desk {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As the history tells times.
+    pub(super) fn micros(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.began);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.micros(Instant::now())
     }
 
     async fn call(&self, pods: &Pods, pod: usize, call: Call) {

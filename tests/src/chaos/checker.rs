@@ -49,7 +49,7 @@ pub enum Rule {
     OneOrderAKey,
     /// I4: all who were told of an order by one key were told of the same.
     AnswersAgree,
-    /// A key that was refused for good (E303, E306) never makes an order.
+    /// A key that was refused (E303, E306) makes no order before its lifetime is over.
     RefusalIsFinal,
     /// I12: a request told that its key is another's (E305) ran nothing.
     ReusedRunsNothing,

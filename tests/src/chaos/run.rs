@@ -105,10 +105,13 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
 
     let history = desk.take_history();
     let state = world.books.read().await;
-    let state = state.map_err(|error| HarnessError::Failed {
+    let mut state = state.map_err(|error| HarnessError::Failed {
         what: "reading the books".to_owned(),
         output: error.to_string(),
     })?;
+    for ((began, ended), key) in std::mem::take(&mut world.forgotten) {
+        state.forgotten.entry(key).or_default().push((desk.micros(began), desk.micros(ended)));
+    }
     let mut breaches = checker::check(Case { opening: &opening, history: &history, state: &state });
     let wrong = world.verify().await?;
     let of_books = |why| Breach { rule: Rule::BooksAreSound, why, history: Vec::new() };
@@ -162,7 +165,8 @@ fn report(
         let kind = kind.split('(').next().unwrap_or_default().to_owned();
         *faults.entry(kind).or_default() += 1;
     }
-    let sometimes = sometimes.counts(history);
+    let mut sometimes = sometimes.counts(history);
+    sometimes.insert("refusal_forgotten", state.forgotten.len() as u64);
     let cannot =
         |name: &&str| *name == "commit_unknown" && order.place.backend() == Backend::Sqlite;
     let never = sometimes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name);

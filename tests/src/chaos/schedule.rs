@@ -67,7 +67,7 @@ pub enum Fault {
     FreezeRedis,
     /// FLUSHALL.
     FlushRedis,
-    /// Decided key rows go, as with their partition, while their orders live.
+    /// Decided keys go, as when their lifetime is over: of those that placed an order the order lives on, the others are free.
     ForgetKeys,
 }
 

@@ -21,6 +21,9 @@ pub struct State {
     pub accounts: BTreeMap<i64, Account>,
     /// Pieces in stock, by product.
     pub stock: BTreeMap<i64, i64>,
+    /// Refused keys whose lifetime ended during the run, by account and key: from when to when that may have been, in
+    /// microseconds since the run began. Nothing in the databases tells of them any more.
+    pub forgotten: BTreeMap<(i64, String), Vec<(u64, u64)>>,
 }
 
 /// An order.

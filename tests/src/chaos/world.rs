@@ -7,7 +7,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use database::DatabaseUrl;
 use failpoint::Safeguard;
@@ -98,6 +98,8 @@ pub(super) struct World {
     databases: Databases,
     /// Which way the next clock goes wrong.
     skewed: bool,
+    /// Refused keys that were forgotten, and from when to when that may have been.
+    pub(super) forgotten: Vec<((Instant, Instant), (i64, String))>,
     /// What the checker reads.
     pub(super) books: Books,
     _directory: TempDir,
@@ -176,6 +178,7 @@ impl World {
             postgres,
             databases,
             skewed: false,
+            forgotten: Vec::new(),
             books,
             _directory: directory,
         })
@@ -263,9 +266,16 @@ impl World {
             Fault::FreezeRedis => self.redis.freeze(),
             // Both may lose against the load; then nothing is forgotten this time.
             Fault::FlushRedis => drop(self.redis.flush().await),
-            Fault::ForgetKeys => drop(self.books.forget_keys().await),
+            Fault::ForgetKeys => self.forget_keys().await,
         }
         Ok(())
+    }
+
+    async fn forget_keys(&mut self) {
+        let began = Instant::now();
+        let refused = self.books.forget_keys().await.unwrap_or_default();
+        let span = (began, Instant::now());
+        self.forgotten.extend(refused.into_iter().map(|key| (span, key)));
     }
 
     /// Ends a fault.

@@ -5,6 +5,8 @@ mod bad_input;
 #[cfg(test)]
 mod by_hand;
 #[cfg(test)]
+mod company;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod crowd;

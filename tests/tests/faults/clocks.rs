@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use failpoint::Point;
 use proto::account::v1::account_service_client::AccountServiceClient;
 use proto::account::v1::{GetReservationRequest, ReserveRequest};
-use proto::order::v1::{Order, Payment};
+use proto::order::v1::order_service_client::OrderServiceClient;
+use proto::order::v1::{ListOrdersRequest, Order, PlaceOrderReply};
 use tests::cluster::connect;
 use uuid::Uuid;
 
@@ -33,10 +34,10 @@ fn differ(one: Duration, other: Duration) -> Duration {
     one.abs_diff(other)
 }
 
-/// When the process that drew the payment's id believed to do so.
-fn minted(payment: &Payment) -> Duration {
-    let (seconds, nanos) =
-        Uuid::parse_str(&payment.payment_id).unwrap().get_timestamp().unwrap().to_unix();
+/// When the process that minted the payment's id believed to do so.
+fn minted(reply: &PlaceOrderReply) -> Duration {
+    let payment_id = &reply.payment.as_ref().unwrap().payment_id;
+    let (seconds, nanos) = Uuid::parse_str(payment_id).unwrap().get_timestamp().unwrap().to_unix();
     Duration::new(seconds, nanos)
 }
 
@@ -65,11 +66,37 @@ async fn a_pod_whose_clock_is_off_tells_the_time_of_the_database() {
         let request = Scene::Order.request(offset);
         let placed = world.persist(0, &request).await.unwrap();
         let order = placed.order.as_ref().unwrap();
-        let minted = minted(placed.payment.as_ref().unwrap());
-        assert!(differ(minted, now()) > OFF_BY - ALIKE, "its clock is not off: {placed:?}");
+        assert!(differ(minted(&placed), now()) > OFF_BY - ALIKE, "its clock is not off: {order:?}");
         assert!(differ(placed_at(order), now()) < ALIKE, "{order:?}");
         let again = world.persist(1, &request).await.unwrap();
         assert_eq!((again.order, again.payment), (placed.order, placed.payment));
+    }
+    world.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_order_comes_first_though_a_pod_whose_clock_is_an_hour_behind_placed_it() {
+    let mut world = World::start(Backend::Postgres, 2, &[]).await;
+    put_off(&mut world, "-1h", &[]).await;
+    let mut placed = Vec::new();
+    // The pod of index 0 is the one whose clock is off.
+    for (pod, key) in [(1, "a"), (0, "b"), (1, "c"), (0, "d")] {
+        let reply = world.persist(pod, &Scene::Order.request(key)).await.unwrap();
+        placed.insert(0, reply.order.unwrap().order_id);
+    }
+    for pod in [0, 1] {
+        let mut orders = OrderServiceClient::new(world.lazily(pod));
+        let (mut listed, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListOrdersRequest { account_id: ACCOUNT, page_size: 1, page_token };
+            let page = orders.list_orders(request).await.unwrap().into_inner();
+            listed.extend(page.orders.into_iter().map(|order| order.order_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(listed, placed);
     }
     world.check_books().await;
 }

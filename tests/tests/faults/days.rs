@@ -97,6 +97,92 @@ async fn call(
     told
 }
 
+/// Moves the clock, and has done what every pod does once a minute.
+async fn half_a_day_later(world: &World, connection: &mut PgConnection) {
+    sqlx::raw_sql(JUMP).execute(&mut *connection).await.unwrap();
+    let mut has_jumped = false;
+    while !has_jumped {
+        has_jumped = sqlx::query_scalar(HAS_JUMPED).fetch_one(&mut *connection).await.unwrap();
+    }
+    let (binaries, order) = (world.cluster.binaries().clone(), &world.ground.databases.order);
+    let order = order.clone();
+    let kept = tokio::task::spawn_blocking(move || binaries.migrate(Service::Order, &order));
+    kept.await.unwrap().unwrap();
+}
+
+/// Two days are the default, of which `migrate` here keeps nothing but what the pods were told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_stands_for_the_lifetime_of_its_key_and_no_longer() {
+    const LIFETIME_DAYS: usize = 4;
+    let ground = Ground::make(Backend::Postgres).await;
+    let mut connection = connect(&ground).await;
+    sqlx::raw_sql(OWN_CLOCK).execute(&mut connection).await.unwrap();
+    let mut connection = connect(&ground).await;
+    let flags = [FLAGS[0], FLAGS[1], "--key-lifetime", "4d"];
+    let world = World::start_on(ground, 1, &flags).await;
+    let promised = "SELECT count(*) > 0 FROM key_days WHERE lifetime_days = 4";
+    until("the pod to say how long it keeps keys", async || {
+        sqlx::query_scalar(promised).fetch_one(&mut connection).await.unwrap()
+    })
+    .await;
+
+    let (dear, sold_out) = (Scene::TooDear.request("dear"), Scene::SoldOut.request("sold out"));
+    let refusals = [(&dear, Reason::PaymentFailed), (&sold_out, Reason::OutOfStock)];
+    let kept = Scene::Order.request("kept");
+    let first = world.persist(0, &kept).await.unwrap();
+    for (request, reason) in refusals {
+        assert_eq!(world.persist(0, request).await.unwrap_err(), reason);
+    }
+    // From now on either could be placed.
+    world.deposit(&dear.amount).await;
+    world.supply(2).await;
+
+    for half_days in 1..=2 * LIFETIME_DAYS {
+        half_a_day_later(&world, &mut connection).await;
+        for (request, reason) in refusals {
+            let again = world.persist(0, request).await.unwrap_err();
+            assert_eq!(again, reason, "after {half_days} half days");
+        }
+    }
+    for _ in 0..3 {
+        half_a_day_later(&world, &mut connection).await;
+    }
+    for (request, _) in refusals {
+        assert!(!world.persist(0, request).await.unwrap().replayed);
+        assert!(world.persist(0, request).await.unwrap().replayed);
+    }
+    let again = world.persist(0, &kept).await.unwrap();
+    assert_eq!((again.order, again.payment), (first.order, first.payment));
+    world.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_too_a_refusal_stands_for_the_lifetime_of_its_key_and_no_longer() {
+    let mut world = World::start(Backend::Sqlite, 1, &["--key-lifetime", "3d"]).await;
+    let dear = Scene::TooDear.request("dear");
+    assert_eq!(world.persist(0, &dear).await.unwrap_err(), Reason::PaymentFailed);
+    world.deposit(&dear.amount).await;
+    for (clock, stands) in [("+2d", true), ("+3d", true), ("+5d", false)] {
+        // The orders' database has the pod's clock; a pod looks after its keys when it starts.
+        let pod = &mut world.cluster.order[0];
+        pod.terminate();
+        pod.wait_gone().unwrap();
+        pod.set_clock(Some(clock));
+        pod.restart().unwrap();
+        pod.wait_ready().await.unwrap();
+        if stands {
+            assert_eq!(
+                world.persist(0, &dear).await.unwrap_err(),
+                Reason::PaymentFailed,
+                "{clock}"
+            );
+        } else {
+            until("the key to be free", async || world.persist(0, &dear).await.is_ok()).await;
+        }
+    }
+    world.check_books().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn days_go_by_under_load_and_every_key_keeps_its_order() {
     let ground = Ground::make(Backend::Postgres).await;
@@ -113,17 +199,7 @@ async fn days_go_by_under_load_and_every_key_keeps_its_order() {
     for _ in 0..HALF_DAYS {
         let enough = placed.load(Ordering::Relaxed) + ORDERS;
         until("orders to be placed", async || placed.load(Ordering::Relaxed) >= enough).await;
-        sqlx::raw_sql(JUMP).execute(&mut connection).await.unwrap();
-        let mut has_jumped = false;
-        while !has_jumped {
-            let asked = sqlx::query_scalar(HAS_JUMPED).fetch_one(&mut connection).await;
-            has_jumped = asked.unwrap();
-        }
-        // What every pod does once a minute.
-        let (binaries, order) = (world.cluster.binaries().clone(), &world.ground.databases.order);
-        let order = order.clone();
-        let kept = tokio::task::spawn_blocking(move || binaries.migrate(Service::Order, &order));
-        kept.await.unwrap().unwrap();
+        half_a_day_later(&world, &mut connection).await;
     }
     stop.send_replace(true);
     let told: Vec<_> = callers.join_all().await.into_iter().flatten().collect();

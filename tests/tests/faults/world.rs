@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use database::DatabaseUrl;
 use proto::Reason;
 use proto::account::v1::account_service_client::AccountServiceClient;
-use proto::account::v1::{Account, GetAccountRequest, OpenAccountRequest};
+use proto::account::v1::{Account, DepositRequest, GetAccountRequest, OpenAccountRequest};
 use proto::order::v1::catalog_service_client::CatalogServiceClient;
-use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest, PutProductRequest};
+use proto::order::v1::{AdjustStockRequest, PlaceOrderReply, PlaceOrderRequest, PutProductRequest};
 use tests::ask::PATIENCE;
 use tests::chaos::books::Books;
 use tests::cluster::{Binaries, Cluster, Databases, Plan, SHORT_LEASES, connect, sqlite_in};
@@ -145,6 +145,23 @@ impl World {
         let (name, price) = ("scarce".to_owned(), PRICE.to_string());
         let request = PutProductRequest { product_id: SCARCE, name, price, stock: 1 };
         catalog.put_product(request).await.unwrap();
+    }
+
+    /// Gives the account more.
+    pub(crate) async fn deposit(&self, amount: &str) {
+        let mut accounts =
+            AccountServiceClient::new(connect(&self.cluster.account[0]).await.unwrap());
+        let (amount, deposit_id) = (amount.to_owned(), format!("deposit of {amount}"));
+        let request = DepositRequest { account_id: ACCOUNT, amount, deposit_id };
+        accounts.deposit(request).await.unwrap();
+    }
+
+    /// Puts more of the scarce product in stock.
+    pub(crate) async fn supply(&self, delta: i64) {
+        let mut catalog = CatalogServiceClient::new(connect(&self.cluster.order[0]).await.unwrap());
+        let adjustment_id = format!("supply of {delta}");
+        let request = AdjustStockRequest { product_id: SCARCE, delta, adjustment_id };
+        catalog.adjust_stock(request).await.unwrap();
     }
 
     /// A connection to an order pod that is made when it is used, and again whenever it breaks.

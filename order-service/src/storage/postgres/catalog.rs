@@ -1,13 +1,14 @@
 //! The catalogue.
 
-use std::collections::HashMap;
-
 use database::{Postgres, Transaction};
 use proto::id::ProductId;
 use sqlx::{PgConnection, Row};
 
 use super::rows;
-use crate::order::catalog::{self, Adjusted, Adjustment, Product};
+use crate::{
+    order::catalog::{self, Adjusted, Adjustment, Product},
+    storage::found::Found,
+};
 
 const PUT: &str = "
     INSERT INTO products AS p (product_id, name, price, stock, supplied) VALUES ($1, $2, $3, $4, $4)
@@ -66,12 +67,14 @@ pub(super) struct ReadProducts<'a> {
 
 impl Transaction<Postgres> for ReadProducts<'_> {
     const NAME: &'static str = "read_products";
-    type Output = HashMap<ProductId, Product>;
+    type Output = Vec<Option<Product>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let ids: Vec<_> = self.ids.iter().map(|id| id.get()).collect();
         let found = sqlx::query(READ).bind(ids).fetch_all(connection).await?;
-        found.iter().map(|row| rows::product(row).map(|p| (p.product_id, p))).collect()
+        let named = |row| rows::product(row).map(|product| (product.product_id, product));
+        let found = found.iter().map(named).collect::<sqlx::Result<Found<_, _>>>()?;
+        Ok(found.answers(self.ids))
     }
 }
 

@@ -26,10 +26,7 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::rows;
-use crate::{
-    order::request::Unpriced,
-    storage::{Claimed, KEY_DAYS, NewClaim},
-};
+use crate::storage::{self, Claimed, NewClaim};
 
 /// How near is near: many times longer than a statement may take, and than clocks drift between two claims.
 const MIDNIGHT_WINDOW: Duration = Duration::from_secs(120);
@@ -55,19 +52,18 @@ macro_rules! claim_unless {
     SELECT
         c.account_id, c.idempotency_key, (now() AT TIME ZONE 'UTC')::date, c.order_id, 'PROCESSING', c.fence,
         now() + make_interval(secs => $7), c.digest, c.amount, c.request, now()
-    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $9::int[])
+    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $8::int[])
         AS c (account_id, idempotency_key, order_id, digest, amount, request, fence)
     WHERE (
         SELECT other.day FROM idempotency_keys AS other
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
-          AND (other.day BETWEEN (now() AT TIME ZONE 'UTC')::date - $8 AND (now() AT TIME ZONE 'UTC')::date - 1
-               OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
+          AND (other.day < (now() AT TIME ZONE 'UTC')::date OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
         LIMIT 1
     ) IS NULL",
             $there_is_more,
             "
     ON CONFLICT DO NOTHING
-    RETURNING order_id, fence, day, created_at"
+    RETURNING order_id, day, created_at"
         )
     };
 }
@@ -110,33 +106,32 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
         let prices = prices(connection, self.claims).await?;
         let priced: Vec<_> =
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
-        let (days, now) = self.insert(connection, &priced).await?;
+        let askers = storage::askers(self.claims, &priced);
+        let (days, now) = self.insert(connection, &askers).await?;
         #[cfg(feature = "failpoints")]
-        super::mutants::uncommit(connection, days.keys().map(|(order_id, _)| *order_id)).await?;
-        let answers = self.claims.iter().zip(&priced);
-        let answers = answers
-            .map(|(claim, price)| {
-                claim.answer(*price, days.get(&(claim.order_id, claim.fence)).copied())
-            })
-            .collect();
+        super::mutants::uncommit(connection, days.keys().copied()).await?;
+        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Money>)| {
+            let day = asked.and_then(|_| days.get(&claim.order_id).copied());
+            claim.answer(*price, day)
+        };
+        let answers = self.claims.iter().zip(&priced).zip(&askers).map(answer).collect();
         Ok(ClaimedKeys { answers, now })
     }
 }
 
 impl ClaimKeys<'_> {
-    /// Inserts those that have a price. Answers the day of each claim that got its key, by order and fence: two requests
-    /// with one key have one order id.
+    /// Inserts those that are asked about, at these prices. Answers the day of each order that got its key.
     pub(super) async fn insert(
         &self,
         connection: &mut PgConnection,
-        priced: &[Result<Money, Unpriced>],
-    ) -> sqlx::Result<(HashMap<(Uuid, i32), Date>, Option<OffsetDateTime>)> {
+        askers: &[Option<Money>],
+    ) -> sqlx::Result<(HashMap<Uuid, Date>, Option<OffsetDateTime>)> {
         // One order for all writers, so that two batches with keys in common do not deadlock.
         let mut rows: Vec<_> = self
             .claims
             .iter()
-            .zip(priced)
-            .filter_map(|(claim, price)| price.ok().map(|amount| (claim, amount)))
+            .zip(askers)
+            .filter_map(|(claim, amount)| amount.map(|amount| (claim, amount)))
             .collect();
         rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
         let accounts: Vec<_> = rows.iter().map(|(c, _)| c.request.account.get()).collect();
@@ -155,14 +150,11 @@ impl ClaimKeys<'_> {
             .bind(rows.iter().map(|(_, amount)| amount.decimal()).collect::<Vec<_>>())
             .bind(rows.iter().map(|(c, _)| c.request.basket.to_json()).collect::<Vec<_>>())
             .bind(self.lease.as_secs_f64())
-            .bind(KEY_DAYS as i32)
             .bind(rows.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
         let now = inserted.first().map(|row| row.try_get("created_at")).transpose()?;
-        let day = |row: &sqlx::postgres::PgRow| {
-            Ok(((row.try_get("order_id")?, row.try_get("fence")?), row.try_get("day")?))
-        };
+        let day = |row: &sqlx::postgres::PgRow| Ok((row.try_get("order_id")?, row.try_get("day")?));
         Ok((inserted.iter().map(day).collect::<sqlx::Result<_>>()?, now))
     }
 }

@@ -2,7 +2,9 @@
 
 mod catalog;
 mod claim;
+mod indexes;
 mod keys;
+mod lifetimes;
 #[cfg(feature = "failpoints")]
 mod mutants;
 mod orders;
@@ -13,7 +15,7 @@ mod settle;
 mod settlements;
 mod verify;
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use database::{
     Backend, DatabaseUrl, Discontinuity, Lineage, Position, Postgres, Session, StoreError,
@@ -31,7 +33,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT,
+    Breach, Cancelled, Claimed, Leases, NewClaim, OrdersPage, Overdue, Store, VERIFY_TIMEOUT,
     outbox::{Backlog, RefusedNotice, Resolved, Waiting},
 };
 use crate::order::{
@@ -46,7 +48,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// One connection to the orders in PostgreSQL.
 pub struct PostgresStore {
     session: Session<Postgres>,
-    /// How to connect for reading whole tables.
+    /// How to connect for reading whole tables, once.
     survey: PgConnectOptions,
     leases: Leases,
     /// What the database's clock said, and when; see [`claim::near_midnight`].
@@ -92,6 +94,7 @@ impl Store for PostgresStore {
 
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await?;
+        indexes::build(&self.survey).await?;
         self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
     }
 
@@ -118,17 +121,12 @@ impl Store for PostgresStore {
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        let mut found = self.session.read(&mut keys::ReadKeys { keys }).await?;
-        Ok(keys.iter().map(|key| found.remove(key)).collect())
+        self.session.read(&mut keys::ReadKeys { keys }).await
     }
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
         let mut work = keys::TakeOver { seen, lease: self.leases.key };
-        let fences: HashMap<Uuid, i32> = self.session.transact(&mut work).await?;
-        let taken = |claim: &Claim| {
-            fences.get(&claim.order_id).map(|fence| Claim { fence: *fence, ..claim.clone() })
-        };
-        Ok(seen.iter().map(taken).collect())
+        self.session.transact(&mut work).await
     }
 
     async fn amend(&mut self, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
@@ -203,14 +201,10 @@ impl Store for PostgresStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        let mut found = self.session.read(&mut orders::ReadOrders { ids }).await?;
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        self.session.read(&mut orders::ReadOrders { ids }).await
     }
 
-    async fn list_orders(
-        &mut self,
-        pages: &[(AccountId, Option<Uuid>, usize)],
-    ) -> Result<Vec<Vec<Order>>, StoreError> {
+    async fn list_orders(&mut self, pages: &[OrdersPage]) -> Result<Vec<Vec<Order>>, StoreError> {
         self.session.read(&mut orders::ListOrders { pages }).await
     }
 
@@ -227,8 +221,7 @@ impl Store for PostgresStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        let mut found = self.session.read(&mut catalog::ReadProducts { ids }).await?;
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        self.session.read(&mut catalog::ReadProducts { ids }).await
     }
 
     async fn list_products(
@@ -246,7 +239,8 @@ impl Store for PostgresStore {
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
-        self.session.transact(&mut partitions::KeepKeys).await
+        let lifetime = self.leases.key_lifetime;
+        self.session.transact(&mut partitions::KeepKeys { lifetime }).await
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {

@@ -43,7 +43,8 @@ pub(super) async fn claim_late(
             fence: claim.fence,
         })
         .collect();
-    let priced: Vec<_> = settlements.iter().map(|settlement| Ok(settlement.claim.amount)).collect();
+    let amounts: Vec<_> =
+        settlements.iter().map(|settlement| Some(settlement.claim.amount)).collect();
     let claim = ClaimKeys { claims: &claims, lease, serialise: false };
-    claim.insert(connection, &priced).await.map(drop)
+    claim.insert(connection, &amounts).await.map(drop)
 }

@@ -7,13 +7,14 @@ use std::{
 
 use database::{Postgres, Transaction};
 use proto::id::{AccountId, IdempotencyKey};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
+use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use super::{catalog::LOCK_PRODUCTS, outbox, rows};
 use crate::{
     order::{Order, decision::Earlier, request::Request},
-    storage::Cancelled,
+    storage::{Cancelled, Cursor, OrdersPage, found::Found},
 };
 
 const INSERT_ORDERS: &str = "
@@ -38,12 +39,21 @@ const BY_ID: &str = "
     JOIN orders AS o USING (account_id, order_id)
     JOIN payments AS p USING (account_id, order_id)";
 
+/// A page is one range of the index by age (see `indexes.rs` for the sum), from its bound on; the payments are looked up one
+/// by one.
 const LIST: &str = "
-    SELECT o.*, p.payment_id
-    FROM orders AS o JOIN payments AS p USING (account_id, order_id)
-    WHERE o.account_id = $1 AND ($2::uuid IS NULL OR o.order_id < $2)
-    ORDER BY o.order_id DESC
-    LIMIT $3";
+    SELECT o.*, (
+        SELECT p.payment_id FROM payments AS p WHERE p.account_id = o.account_id AND p.order_id = o.order_id
+    ) AS payment_id
+    FROM orders AS o
+    WHERE o.account_id + 0 = $1 AND (o.created_at, o.order_id) < ($2, $3)
+    ORDER BY o.created_at DESC, o.order_id DESC
+    LIMIT $4";
+
+const PLACED_AT: &str = "SELECT created_at FROM orders WHERE account_id = $1 AND order_id = $2";
+
+/// After every order: where the first page begins.
+const END_OF_TIME: OffsetDateTime = datetime!(9999-12-31 0:00 UTC);
 
 const LOCK: &str = "
     SELECT o.*, p.payment_id
@@ -124,7 +134,7 @@ pub(super) struct ReadOrders<'a> {
 
 impl Transaction<Postgres> for ReadOrders<'_> {
     const NAME: &'static str = "read_orders";
-    type Output = HashMap<(AccountId, Uuid), Order>;
+    type Output = Vec<Option<Order>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let found = sqlx::query(BY_ID)
@@ -132,12 +142,14 @@ impl Transaction<Postgres> for ReadOrders<'_> {
             .bind(self.ids.iter().map(|(_, order_id)| *order_id).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
-        found.iter().map(|row| rows::order(row).map(|o| ((o.account, o.order_id), o))).collect()
+        let named = |row| rows::order(row).map(|order| ((order.account, order.order_id), order));
+        let found = found.iter().map(named).collect::<sqlx::Result<Found<_, _>>>()?;
+        Ok(found.answers(self.ids))
     }
 }
 
 pub(super) struct ListOrders<'a> {
-    pub(super) pages: &'a [(AccountId, Option<Uuid>, usize)],
+    pub(super) pages: &'a [OrdersPage],
 }
 
 impl Transaction<Postgres> for ListOrders<'_> {
@@ -146,12 +158,33 @@ impl Transaction<Postgres> for ListOrders<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let mut lists = Vec::with_capacity(self.pages.len());
-        for (account, before, limit) in self.pages {
-            let query = sqlx::query(LIST).bind(account.get()).bind(before).bind(*limit as i64);
-            let found = query.fetch_all(&mut *connection).await?;
+        for (account, after, limit) in self.pages {
+            let Some((placed_at, order_id)) = bound(connection, *account, *after).await? else {
+                lists.push(Vec::new());
+                continue;
+            };
+            let query = sqlx::query(LIST).bind(account.get()).bind(placed_at).bind(order_id);
+            let found = query.bind(*limit as i64).fetch_all(&mut *connection).await?;
             lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
         }
         Ok(lists)
+    }
+}
+
+/// Where a page begins: before this time and id. `None`: after an order that is not there.
+async fn bound(
+    connection: &mut PgConnection,
+    account: AccountId,
+    after: Option<Cursor>,
+) -> sqlx::Result<Option<(OffsetDateTime, Uuid)>> {
+    match after {
+        None => Ok(Some((END_OF_TIME, Uuid::max()))),
+        Some(Cursor::Order { placed_at, order_id }) => Ok(Some((placed_at, order_id))),
+        Some(Cursor::Id(order_id)) => {
+            let query = sqlx::query(PLACED_AT).bind(account.get()).bind(order_id);
+            let row = query.fetch_optional(connection).await?;
+            row.map(|row| Ok((row.try_get("created_at")?, order_id))).transpose()
+        }
     }
 }
 

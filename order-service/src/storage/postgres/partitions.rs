@@ -1,18 +1,20 @@
 //! The days of the key table: partitions made ahead, dropped whole (A18).
 //!
-//! A partition goes when its day is past the days in which keys are looked for, and only if every key in it is
-//! decided. Rows are never deleted one by one. Both kinds of change lock the table for an instant, so they wait for
+//! A partition goes when the lifetime of its keys is over (see `lifetimes.rs`), and only if every key in it is decided. Rows are never deleted one by one. Both kinds of change lock the table for an instant, so they wait for
 //! that lock one second at most and try again at the next round.
 
 use database::{Postgres, Transaction};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use time::{Date, Duration};
 
-use super::rows;
-use crate::storage::KEY_DAYS;
+use super::{lifetimes, rows};
+use crate::storage::KeyLifetime;
 
 /// How many days ahead partitions exist: this long the service could be unable to make one before a claim fails.
 const DAYS_AHEAD: i64 = 3;
+
+/// How many days back partitions exist, whatever was placed then: the clock of another server may be behind.
+const DAYS_BACK: i64 = 2;
 
 /// Lets one process at a time change partitions; any number that nothing else uses.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(5165082306)";
@@ -26,7 +28,9 @@ const TODAY: &str = "SELECT (now() AT TIME ZONE 'UTC')::date AS today";
 
 const PREFIX: &str = "idempotency_keys_";
 
-pub(super) struct KeepKeys;
+pub(super) struct KeepKeys {
+    pub(super) lifetime: KeyLifetime,
+}
 
 impl Transaction<Postgres> for KeepKeys {
     const NAME: &'static str = "keep_keys";
@@ -40,14 +44,15 @@ impl Transaction<Postgres> for KeepKeys {
         let found = sqlx::query(PARTITIONS).fetch_all(&mut *connection).await?;
         let names: Vec<String> =
             found.iter().map(|row| row.try_get("relname")).collect::<sqlx::Result<_>>()?;
-        for ahead in -KEY_DAYS..=DAYS_AHEAD {
+        let first_kept = lifetimes::promise(connection, today, self.lifetime).await?;
+        for ahead in -DAYS_BACK.min(self.lifetime.days())..=DAYS_AHEAD {
             let day = today + Duration::days(ahead);
             if !names.contains(&name(day)) {
                 create(connection, day).await?;
             }
         }
         let mut dropped = 0;
-        let oldest = name(today - Duration::days(KEY_DAYS));
+        let oldest = name(first_kept);
         // Names sort as their days do.
         for old in names.iter().filter(|name| name.starts_with(PREFIX) && **name < oldest) {
             dropped += u64::from(drop_if_decided(connection, old).await?);

@@ -31,26 +31,26 @@ use crate::order::{
 const DECIDE: &str = "
     UPDATE idempotency_keys AS k
     SET status = c.status, response = c.response, decided_at = now()
-    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
-        AS c (account_id, idempotency_key, day, fence, status, response)
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[], $6::text[], $7::text[])
+        AS c (account_id, idempotency_key, day, fence, order_id, status, response)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
-      AND k.fence = c.fence AND k.decided_at IS NULL
+      AND k.fence = c.fence AND k.order_id = c.order_id AND k.decided_at IS NULL
     RETURNING k.order_id, k.fence, k.decided_at";
 
 /// What [`Safeguard::FenceCheck`] keeps from happening.
 const DECIDE_UNFENCED: &str = "
     UPDATE idempotency_keys AS k
     SET status = c.status, response = c.response, decided_at = now()
-    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
-        AS c (account_id, idempotency_key, day, fence, status, response)
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[], $6::text[], $7::text[])
+        AS c (account_id, idempotency_key, day, fence, order_id, status, response)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
     RETURNING k.order_id, c.fence, k.decided_at";
 
 const CORRECT: &str = "
     UPDATE idempotency_keys AS k
     SET status = c.status, response = c.response
-    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::text[], $6::text[])
-        AS c (account_id, idempotency_key, day, fence, status, response)
+    FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[], $6::text[], $7::text[])
+        AS c (account_id, idempotency_key, day, fence, order_id, status, response)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
       AND k.fence = c.fence";
 
@@ -84,12 +84,13 @@ impl Transaction<Postgres> for Settle<'_> {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
             self.earlier = orders::earlier(connection, requests).await?;
         }
-        let Some((held, now)) = self.check_fences(connection).await? else {
+        let settlements = decision::firsts(self.settlements);
+        let Some((held, now)) = self.check_fences(connection, &settlements).await? else {
             return Ok(vec![Settled::default(); self.settlements.len()]);
         };
         reach(Point::SettleFenced);
         let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
-        let holders: Vec<_> = self.settlements.iter().filter(holds).collect();
+        let holders: Vec<_> = settlements.into_iter().filter(holds).collect();
         let (decisions, stock) = self.decide(connection, &holders, now).await?;
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
@@ -132,12 +133,13 @@ impl Settle<'_> {
     async fn check_fences(
         &self,
         connection: &mut PgConnection,
+        settlements: &[&Settlement],
     ) -> sqlx::Result<Option<(HashSet<(Uuid, i32)>, OffsetDateTime)>> {
         #[cfg(feature = "failpoints")]
         super::mutants::claim_late(connection, self.settlements, self.lease).await?;
-        let outcomes: Vec<_> = self.settlements.iter().map(Settlement::expected).collect();
+        let outcomes: Vec<_> = settlements.iter().map(|s| s.expected()).collect();
         let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
-        let held = bind_claims(sqlx::query(decide), self.settlements.iter().map(|s| &s.claim))
+        let held = bind_claims(sqlx::query(decide), settlements.iter().map(|s| &s.claim))
             .bind(outcomes.iter().map(Outcome::status).collect::<Vec<_>>())
             .bind(outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>())
             .fetch_all(connection)

@@ -1,7 +1,5 @@
 //! The catalogue.
 
-use std::collections::HashMap;
-
 use database::{Sqlite, Transaction};
 use proto::id::ProductId;
 use sqlx::{Row, SqliteConnection};
@@ -60,12 +58,12 @@ pub(super) struct ReadProducts<'a> {
 
 impl Transaction<Sqlite> for ReadProducts<'_> {
     const NAME: &'static str = "read_products";
-    type Output = HashMap<ProductId, Product>;
+    type Output = Vec<Option<Product>>;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let mut products = HashMap::new();
+        let mut products = Vec::with_capacity(self.ids.len());
         for id in self.ids {
-            products.extend(read(connection, *id).await?.map(|product| (*id, product)));
+            products.push(read(connection, *id).await?);
         }
         Ok(products)
     }

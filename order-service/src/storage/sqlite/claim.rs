@@ -14,10 +14,7 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::rows::{self, Micros};
-use crate::{
-    order::request::Unpriced,
-    storage::{Claimed, NewClaim},
-};
+use crate::storage::{self, Claimed, NewClaim};
 
 const PRICES: &str = "
     SELECT product_id, price FROM json_each(?1) AS c CROSS JOIN products ON product_id = c.value";
@@ -33,7 +30,7 @@ const CLAIM: &str = "
         SELECT 1 FROM orders WHERE account_id = c.value ->> 0 AND idempotency_key = c.value ->> 1
     )
     ON CONFLICT DO NOTHING
-    RETURNING order_id, fence";
+    RETURNING order_id";
 
 pub(super) struct ClaimKeys<'a> {
     pub(super) claims: &'a [NewClaim],
@@ -50,42 +47,43 @@ impl Transaction<Sqlite> for ClaimKeys<'_> {
         let prices = prices(connection, self.claims).await?;
         let priced: Vec<_> =
             self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
-        let mine = self.insert(connection, &priced, now).await?;
-        let got = |claim: &NewClaim| mine.contains(&(claim.order_id, claim.fence)).then_some(day);
-        let answers = self.claims.iter().zip(&priced);
-        Ok(answers.map(|(claim, price)| claim.answer(*price, got(claim))).collect())
+        let askers = storage::askers(self.claims, &priced);
+        let mine = self.insert(connection, &askers, now).await?;
+        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Money>)| {
+            let got = asked.filter(|_| mine.contains(&claim.order_id)).map(|_| day);
+            claim.answer(*price, got)
+        };
+        Ok(self.claims.iter().zip(&priced).zip(&askers).map(answer).collect())
     }
 }
 
 impl ClaimKeys<'_> {
-    /// Inserts those that have a price. Answers order and fence of the claims that got their keys: two requests with one
-    /// key have one order id.
+    /// Inserts those that are asked about, at these prices. Answers the orders that got their keys.
     async fn insert(
         &self,
         connection: &mut SqliteConnection,
-        priced: &[Result<Money, Unpriced>],
+        askers: &[Option<Money>],
         now: Micros,
-    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
-        let row = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| {
+    ) -> sqlx::Result<HashSet<Uuid>> {
+        let row = |(claim, amount): (&NewClaim, &Option<Money>)| {
             let request = &claim.request;
-            let amount = price.ok()?;
             Some(json!([
                 request.account.get(),
                 request.key.as_str(),
                 rows::id(claim.order_id),
                 HEXLOWER.encode(request.digest().as_bytes()),
-                amount.units(),
+                (*amount)?.units(),
                 request.basket.to_json(),
                 claim.fence,
             ]))
         };
         let inserted = sqlx::query(CLAIM)
-            .bind(rows::table(self.claims.iter().zip(priced).filter_map(row)))
+            .bind(rows::table(self.claims.iter().zip(askers).filter_map(row)))
             .bind(now + rows::micros(self.lease))
             .bind(now)
             .fetch_all(connection)
             .await?;
-        inserted.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
+        inserted.iter().map(|row| row.try_get("order_id")).collect()
     }
 }
 

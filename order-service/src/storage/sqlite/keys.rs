@@ -11,10 +11,13 @@ use database::{Sqlite, Transaction};
 use proto::id::{AccountId, IdempotencyKey};
 use sqlx::{Row, SqliteConnection};
 
-use super::{orders, rows};
+use super::{
+    orders,
+    rows::{self, Micros},
+};
 use crate::{
     order::key::{Claim, KeyRow},
-    storage::{KEY_DAYS, Overdue},
+    storage::Overdue,
 };
 
 /// Old keys that one round lets go of: a short write, so that orders do not wait for it.
@@ -42,7 +45,7 @@ const OVERDUE: &str = "
 
 const PRUNE: &str = "
     DELETE FROM idempotency_keys WHERE (account_id, idempotency_key) IN (
-        SELECT account_id, idempotency_key FROM idempotency_keys WHERE decided_at <= ?1 LIMIT ?2
+        SELECT account_id, idempotency_key FROM idempotency_keys WHERE decided_at < ?1 LIMIT ?2
     )";
 
 pub(super) struct ReadKeys<'a> {
@@ -171,7 +174,10 @@ impl Transaction<Sqlite> for ReadOverdue {
     }
 }
 
-pub(super) struct Prune;
+/// Lets go of keys that were decided before a time.
+pub(super) struct Prune {
+    pub(super) before: Micros,
+}
 
 impl Transaction<Sqlite> for Prune {
     const NAME: &'static str = "prune_keys";
@@ -179,9 +185,7 @@ impl Transaction<Sqlite> for Prune {
     const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<u64> {
-        let kept = Duration::from_secs(KEY_DAYS.unsigned_abs() * 24 * 60 * 60);
-        let before = rows::now(connection).await? - rows::micros(kept);
-        let gone = sqlx::query(PRUNE).bind(before).bind(PRUNE_AT_ONCE).execute(connection).await?;
-        Ok(gone.rows_affected())
+        let query = sqlx::query(PRUNE).bind(self.before).bind(PRUNE_AT_ONCE);
+        query.execute(connection).await.map(|gone| gone.rows_affected())
     }
 }

@@ -7,6 +7,7 @@
 mod catalog;
 mod claim;
 mod keys;
+mod lifetimes;
 mod orders;
 mod outbox;
 mod rows;
@@ -14,7 +15,7 @@ mod settle;
 mod settlements;
 mod verify;
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use database::{
     DatabaseUrl, Discontinuity, Lineage, Position, Session, Sqlite, StoreError, Transaction,
@@ -29,7 +30,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Breach, Cancelled, Claimed, Leases, NewClaim, Overdue, Store, VERIFY_TIMEOUT,
+    Breach, Cancelled, Claimed, Leases, NewClaim, OrdersPage, Overdue, Store, VERIFY_TIMEOUT,
     outbox::{Backlog, RefusedNotice, Resolved, Waiting},
 };
 use crate::order::{
@@ -186,10 +187,7 @@ impl Store for SqliteStore {
         self.session.read(&mut orders::ReadOrders { ids }).await
     }
 
-    async fn list_orders(
-        &mut self,
-        pages: &[(AccountId, Option<Uuid>, usize)],
-    ) -> Result<Vec<Vec<Order>>, StoreError> {
+    async fn list_orders(&mut self, pages: &[OrdersPage]) -> Result<Vec<Vec<Order>>, StoreError> {
         self.session.read(&mut orders::ListOrders { pages }).await
     }
 
@@ -206,9 +204,7 @@ impl Store for SqliteStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        let mut found: HashMap<_, _> =
-            self.session.read(&mut catalog::ReadProducts { ids }).await?;
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        self.session.read(&mut catalog::ReadProducts { ids }).await
     }
 
     async fn list_products(
@@ -226,9 +222,11 @@ impl Store for SqliteStore {
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
+        let lifetime = self.leases.key_lifetime;
+        let before = self.session.transact(&mut lifetimes::Promise { lifetime }).await?;
         let mut gone = 0;
         for _ in 0..PRUNE_ROUNDS {
-            let pruned = self.session.statement(&mut keys::Prune).await?;
+            let pruned = self.session.statement(&mut keys::Prune { before }).await?;
             gone += pruned;
             if pruned < keys::PRUNE_AT_ONCE.unsigned_abs() {
                 break;

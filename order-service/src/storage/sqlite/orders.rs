@@ -5,13 +5,16 @@ use std::time::Duration;
 use database::{Sqlite, Transaction};
 use proto::id::{AccountId, IdempotencyKey};
 use serde_json::json;
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::{outbox, rows};
+use super::{
+    outbox,
+    rows::{self, Micros},
+};
 use crate::{
     order::{Order, decision::Earlier, request::Request},
-    storage::Cancelled,
+    storage::{Cancelled, Cursor, OrdersPage},
 };
 
 /// Rows, of this and of the next: account, order, amount, time, key, basket, payment.
@@ -35,10 +38,13 @@ const BY_ID: &str = "
     SELECT o.*, p.payment_id FROM orders AS o JOIN payments AS p USING (account_id, order_id)
     WHERE o.account_id = ?1 AND o.order_id = ?2";
 
+/// A page is one range of the index by age, from its bound on.
 const LIST: &str = "
-    SELECT o.*, p.payment_id FROM orders AS o JOIN payments AS p USING (account_id, order_id)
-    WHERE o.account_id = ?1 AND (?2 IS NULL OR o.order_id < ?2)
-    ORDER BY o.order_id DESC LIMIT ?3";
+    SELECT o.*, p.payment_id FROM orders AS o CROSS JOIN payments AS p USING (account_id, order_id)
+    WHERE o.account_id = ?1 AND (o.created_at, o.order_id) < (?2, ?3)
+    ORDER BY o.created_at DESC, o.order_id DESC LIMIT ?4";
+
+const PLACED_AT: &str = "SELECT created_at FROM orders WHERE account_id = ?1 AND order_id = ?2";
 
 const CANCEL_ORDER: &str =
     "UPDATE orders SET status = 'CANCELLED' WHERE account_id = ?1 AND order_id = ?2";
@@ -117,7 +123,7 @@ impl Transaction<Sqlite> for ReadOrders<'_> {
 }
 
 pub(super) struct ListOrders<'a> {
-    pub(super) pages: &'a [(AccountId, Option<Uuid>, usize)],
+    pub(super) pages: &'a [OrdersPage],
 }
 
 impl Transaction<Sqlite> for ListOrders<'_> {
@@ -126,12 +132,35 @@ impl Transaction<Sqlite> for ListOrders<'_> {
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut lists = Vec::with_capacity(self.pages.len());
-        for (account, before, limit) in self.pages {
-            let query = sqlx::query(LIST).bind(account.get()).bind(before).bind(*limit as i64);
-            let found = query.fetch_all(&mut *connection).await?;
+        for (account, after, limit) in self.pages {
+            let Some((placed_at, order_id)) = bound(connection, *account, *after).await? else {
+                lists.push(Vec::new());
+                continue;
+            };
+            let query = sqlx::query(LIST).bind(account.get()).bind(placed_at).bind(order_id);
+            let found = query.bind(*limit as i64).fetch_all(&mut *connection).await?;
             lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
         }
         Ok(lists)
+    }
+}
+
+/// Where a page begins: before this time and id. `None`: after an order that is not there.
+async fn bound(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    after: Option<Cursor>,
+) -> sqlx::Result<Option<(Micros, Uuid)>> {
+    match after {
+        None => Ok(Some((Micros::MAX, Uuid::max()))),
+        Some(Cursor::Order { placed_at, order_id }) => {
+            Ok(Some((rows::micros_of(placed_at), order_id)))
+        }
+        Some(Cursor::Id(order_id)) => {
+            let query = sqlx::query(PLACED_AT).bind(account.get()).bind(order_id);
+            let row = query.fetch_optional(connection).await?;
+            row.map(|row| Ok((row.try_get("created_at")?, order_id))).transpose()
+        }
     }
 }
 

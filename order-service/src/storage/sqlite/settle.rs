@@ -73,10 +73,11 @@ impl Transaction<Sqlite> for Settle<'_> {
         }
         let now = rows::now(connection).await?;
         let at = rows::time(now)?;
-        let held = self.check_fences(connection, now).await?;
+        let settlements = decision::firsts(self.settlements);
+        let held = check_fences(connection, &settlements, now).await?;
         reach(Point::SettleFenced);
         let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
-        let holders: Vec<_> = self.settlements.iter().filter(holds).collect();
+        let holders: Vec<_> = settlements.into_iter().filter(holds).collect();
         let (decisions, stock) = self.decide(connection, &holders, at).await?;
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
         write_stock(connection, &stock).await?;
@@ -91,19 +92,6 @@ impl Transaction<Sqlite> for Settle<'_> {
 }
 
 impl Settle<'_> {
-    /// Writes the expected outcome wherever the fence holds. Answers which orders those are, under which fence.
-    async fn check_fences(
-        &self,
-        connection: &mut SqliteConnection,
-        now: Micros,
-    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
-        let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
-        let expected = self.settlements.iter().map(|s| key_row(&s.claim, &s.expected()));
-        let held = sqlx::query(decide).bind(rows::table(expected)).bind(now);
-        let held = held.fetch_all(connection).await?;
-        held.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
-    }
-
     /// Decides; and decides again, with the earlier orders of their keys, before anybody is told no.
     async fn decide(
         &mut self,
@@ -126,6 +114,19 @@ impl Settle<'_> {
         let mut stock = read;
         Ok((decide(&mut stock, &self.earlier), stock))
     }
+}
+
+/// Writes the expected outcome wherever the fence holds. Answers which orders those are, under which fence.
+async fn check_fences(
+    connection: &mut SqliteConnection,
+    settlements: &[&Settlement],
+    now: Micros,
+) -> sqlx::Result<HashSet<(Uuid, i32)>> {
+    let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
+    let expected = settlements.iter().map(|s| key_row(&s.claim, &s.expected()));
+    let held = sqlx::query(decide).bind(rows::table(expected)).bind(now);
+    let held = held.fetch_all(connection).await?;
+    held.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?))).collect()
 }
 
 /// A row for the statements on keys.

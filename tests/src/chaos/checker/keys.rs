@@ -14,6 +14,8 @@ struct Key<'a> {
     name: &'a str,
     operations: &'a [&'a Operation],
     orders: &'a [&'a Order],
+    /// When a refusal of it was forgotten: from then on it had another life.
+    forgotten: &'a [(u64, u64)],
     case: Case<'a>,
 }
 
@@ -34,7 +36,9 @@ pub(super) fn check(case: Case<'_>) -> Vec<Breach> {
     for name in names {
         let operations = asked.get(&name).map(Vec::as_slice).unwrap_or_default();
         let orders = orders.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let key = Key { account: name.0, name: name.1, operations, orders, case };
+        let forgotten = case.state.forgotten.get(&(name.0, name.1.to_owned()));
+        let forgotten = forgotten.map(Vec::as_slice).unwrap_or_default();
+        let key = Key { account: name.0, name: name.1, operations, orders, forgotten, case };
         breaches.extend(key.check());
     }
     breaches
@@ -108,18 +112,36 @@ impl Key<'_> {
         }
     }
 
+    /// Whether one operation may have been answered in a life of the key that ended before the other's.
+    fn may_precede(&self, one: &Operation, other: &Operation) -> bool {
+        let is_between =
+            |(began, ended): &(u64, u64)| one.sent_us < *ended && *began < other.answered_us;
+        self.forgotten.iter().any(is_between)
+    }
+
+    /// Whether two operations may belong to different lives of the key. A life with an order does not end.
+    fn may_be_apart(&self, one: &Operation, other: &Operation) -> bool {
+        let ends = |o: &Operation| o.answer.order_id().is_none();
+        ends(one) && self.may_precede(one, other) || ends(other) && self.may_precede(other, one)
+    }
+
+    /// Whether the life that an operation was answered in may have ended before that in which the order was placed.
+    fn may_be_over(&self, one: &Operation) -> bool {
+        self.forgotten.iter().any(|(_, ended)| one.sent_us < *ended)
+    }
+
     fn refusal_is_final(&self) -> Option<Breach> {
         let is_final =
             |o: &&&Operation| matches!(o.answer.reason(), Some("PAYMENT_FAILED" | "OUT_OF_STOCK"));
-        let refused = self.operations.iter().find(is_final)?;
-        let told = self.operations.iter().any(|operation| operation.answer.order_id().is_some());
-        let detail = |o: &Operation| match &o.answer {
-            Answer::Refused { reason, detail } => Some((reason.clone(), detail.clone())),
-            Answer::Placed { .. } | Answer::Done | Answer::Unknown(_) => None,
+        let refused: Vec<_> = self.operations.iter().filter(is_final).collect();
+        let mut told = self.operations.iter().filter(|o| o.answer.order_id().is_some());
+        let contradicted = told.any(|told| refused.iter().any(|no| !self.may_precede(no, told)));
+        let placed = !self.orders.is_empty() && refused.iter().any(|no| !self.may_be_over(no));
+        let differs = |one: &Operation, other: &Operation| {
+            one.answer != other.answer && !self.may_be_apart(one, other)
         };
-        let first = detail(refused);
-        let differs = self.operations.iter().filter(is_final).any(|again| detail(again) != first);
-        if told || differs || !self.orders.is_empty() {
+        let differ = refused.iter().any(|one| refused.iter().any(|other| differs(one, other)));
+        if contradicted || placed || differ {
             return self.breach(Rule::RefusalIsFinal, "was refused for good, and not always");
         }
         None
@@ -127,20 +149,21 @@ impl Key<'_> {
 
     /// Which body owns the key is known by whom an answer other than E305 was given.
     fn reused_runs_nothing(&self) -> Option<Breach> {
-        let reused = |o: &Operation| o.answer.reason() == Some("IDEMPOTENCY_KEY_REUSED");
-        let bodies = |wanted: bool| -> BTreeSet<Body> {
-            let telling = self.operations.iter().filter(|o| match &o.answer {
-                Answer::Placed { .. } | Answer::Refused { .. } => reused(o) == wanted,
-                Answer::Done | Answer::Unknown(_) => false,
-            });
-            telling.filter_map(|operation| body(operation)).collect()
+        let telling = self.operations.iter().copied().filter(|o| match &o.answer {
+            Answer::Placed { .. } | Answer::Refused { .. } => true,
+            Answer::Done | Answer::Unknown(_) => false,
+        });
+        let is_reused = |o: &&Operation| o.answer.reason() == Some("IDEMPOTENCY_KEY_REUSED");
+        let (reused, owners): (Vec<_>, Vec<_>) = telling.partition(is_reused);
+        let clash = |one: &Operation, other: &Operation, equal: bool| {
+            (body(one) == body(other)) == equal && !self.may_be_apart(one, other)
         };
-        let (refused, owners) = (bodies(true), bodies(false));
-        let ran = !refused.is_disjoint(&owners) || owners.len() > 1;
-        let costs = refused.iter().filter_map(|body| price(self.case.opening, *body));
-        let ran =
-            ran || costs.into_iter().any(|units| self.orders.iter().any(|o| o.units == units));
-        if ran {
+        let two = owners.iter().any(|one| owners.iter().any(|other| clash(one, other, false)));
+        let both = reused.iter().any(|one| owners.iter().any(|other| clash(one, other, true)));
+        let costs = |o: &Operation| body(o).and_then(|body| price(self.case.opening, body));
+        let is_placed = |units| self.orders.iter().any(|order| Some(order.units) == units);
+        let placed = reused.iter().any(|o| is_placed(costs(o)) && !self.may_be_over(o));
+        if two || both || placed {
             self.breach(Rule::ReusedRunsNothing, "two requests ran under one key")
         } else {
             None

@@ -139,6 +139,57 @@ fn a_told_order_that_is_gone_is_seen() {
     });
 }
 
+/// Key `c` was refused at 40..45.
+fn forget_c(world: &mut World, span: (u64, u64)) {
+    world.state.forgotten.insert((ACCOUNT, "c".into()), vec![span]);
+}
+
+/// At 100..105, by another request.
+fn place_c(world: &mut World) {
+    world.tell(place("c", Body::Amount(50)), placed("o3", 50, false));
+    world.state.orders.push(order("c", "o3", 50, false));
+    world.state.payments.insert("o3".into(), "payment of o3".into());
+    world.reserved("o3", "CAPTURED", 50);
+    world.state.accounts = [(ACCOUNT, Account { balance: 1030, reserved: 40 })].into();
+}
+
+#[test]
+fn a_refused_key_whose_lifetime_is_over_has_a_new_life() {
+    let mut world = World::sound();
+    forget_c(&mut world, (60, 70));
+    place_c(&mut world);
+    assert_eq!(world.broken(), BTreeSet::new());
+    world.tell(place("c", Body::Amount(9999)), refused("IDEMPOTENCY_KEY_REUSED", ""));
+    assert_eq!(world.broken(), BTreeSet::new());
+}
+
+#[test]
+fn a_refused_key_may_be_refused_for_another_reason_in_its_next_life() {
+    let mut world = World::sound();
+    world.tell(place("c", Body::Amount(9999)), refused("PAYMENT_FAILED", "ACCOUNT_NOT_FOUND"));
+    assert_eq!(world.broken(), BTreeSet::from([Rule::RefusalIsFinal]));
+    forget_c(&mut world, (60, 70));
+    assert_eq!(world.broken(), BTreeSet::new());
+}
+
+#[test]
+fn within_its_lifetime_a_refused_key_places_nothing() {
+    let others = [Rule::ReusedRunsNothing];
+    // Never forgotten; only before it was refused; only after it had placed an order.
+    for span in [None, Some((10, 30)), Some((110, 120))] {
+        breaks(Rule::RefusalIsFinal, &others, |world| {
+            place_c(world);
+            span.into_iter().for_each(|span| forget_c(world, span));
+        });
+    }
+    // Refused again once it had placed an order.
+    breaks(Rule::RefusalIsFinal, &others, |world| {
+        forget_c(world, (60, 70));
+        place_c(world);
+        world.tell(place("c", Body::Amount(50)), refused("PAYMENT_FAILED", "INSUFFICIENT_FUNDS"));
+    });
+}
+
 #[test]
 fn two_orders_by_one_key_are_seen() {
     breaks(Rule::OneOrderAKey, &[Rule::MoneyAddsUp, Rule::StockAddsUp], |world| {
