@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use iso_currency::Currency;
 use proto::{
-    Failure, Fields, Money,
+    Currency, Failure, Fields, Money,
     account::v1 as api,
     id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
     page::{self, PageError},
@@ -38,7 +37,7 @@ pub(super) fn open_account(
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let currency = match request.currency.as_str() {
         "" => Ok(defaults.currency),
-        code => currency(code),
+        code => code.parse(),
     };
     let currency = fields.check("currency", currency);
     let opening = match request.opening_balance.as_str() {
@@ -83,10 +82,16 @@ pub(super) fn reserve(
         Some(ttl) => hold_ttl(ttl),
     };
     let ttl = fields.check("ttl", ttl);
+    let currency = match request.currency.as_str() {
+        "" => Ok(None),
+        code => code.parse().map(Some),
+    };
+    let currency = fields.check("currency", currency);
     fields.finish(|| {
         let (account_id, reserve_id, order_id) = (account_id?, reserve_id?, order_id?);
         let ttl = whole_microseconds(ttl?);
-        Some(Reserve { account_id, reserve_id, order_id, amount: amount?, ttl })
+        let (amount, currency) = (amount?, currency?);
+        Some(Reserve { account_id, reserve_id, order_id, amount, currency, ttl })
     })
 }
 
@@ -160,11 +165,6 @@ fn before(account: AccountId, token: &str) -> Result<Option<i64>, PageError> {
 
 fn list(account: AccountId) -> String {
     format!("entries/{account}")
-}
-
-/// An ISO 4217 code in capitals.
-pub(crate) fn currency(code: &str) -> Result<Currency, &'static str> {
-    Currency::from_code(code).ok_or("must be an ISO 4217 code such as USD")
 }
 
 /// A time such as 7d that a hold may last.

@@ -17,6 +17,9 @@ pub(super) fn open(book: &mut Book, open: &OpenAccount, now: OffsetDateTime) -> 
             Err(Refusal::AccountAlreadyExists)
         };
     }
+    if open.currency.check(open.opening_balance).is_err() {
+        return Err(Refusal::OpeningBalancePrecision);
+    }
     let mut account = Account::empty(open.account_id, open.currency, open.opening_balance, now);
     if !open.opening_balance.is_zero() {
         account = account.credit(open.opening_balance).ok_or(Refusal::BalanceLimitExceeded)?;
@@ -35,6 +38,9 @@ pub(super) fn deposit(book: &mut Book, command: &PostDeposit, now: OffsetDateTim
         } else {
             Err(Refusal::DepositMismatch)
         };
+    }
+    if account.currency.check(*amount).is_err() {
+        return Err(Refusal::AmountPrecision);
     }
     let account = account.credit(*amount).ok_or(Refusal::BalanceLimitExceeded)?;
     book.put_entry(account.line(EntryKind::Deposit, *amount, deposit_id.as_str(), None, now));
@@ -63,9 +69,13 @@ pub(super) fn refund(book: &mut Book, command: &PostRefund, now: OffsetDateTime)
     if reservation.state != State::Captured {
         return Err(Refusal::ReservationNotCaptured);
     }
-    let refunded = reservation.refunded.checked_add(*amount);
+    let left = reservation.captured.checked_sub(reservation.refunded);
+    let left = left.filter(|left| amount <= left).ok_or(Refusal::RefundExceedsCapture)?;
+    if !account.can_pay(*amount, left) {
+        return Err(Refusal::AmountPrecision);
+    }
     reservation.refunded =
-        refunded.filter(|sum| *sum <= reservation.captured).ok_or(Refusal::RefundExceedsCapture)?;
+        reservation.refunded.checked_add(*amount).ok_or(Refusal::RefundExceedsCapture)?;
     let account = account.credit(*amount).ok_or(Refusal::BalanceLimitExceeded)?;
     let order = reservation.order_id.clone();
     book.put_entry(account.line(EntryKind::Refund, *amount, refund_id.as_str(), order, now));

@@ -6,6 +6,7 @@ mod audit;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;
+mod currency;
 mod expiry;
 mod ledger;
 mod plans;

@@ -11,7 +11,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use database::{Backend, DatabaseUrl, StoreError};
 use proto::{
-    Money,
+    Currency,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use serde::Serialize;
@@ -23,7 +23,7 @@ use crate::order::{
     catalog::{Adjusted, Adjustment, Product},
     decision::{Settled, Settlement},
     key::{Claim, KeyRow},
-    request::{Request, Unpriced},
+    request::{Price, Request, Unpriced},
 };
 
 /// How many days before today a key is looked for, and so how long it is kept at least.
@@ -43,13 +43,14 @@ pub struct NewClaim {
 
 impl NewClaim {
     /// What came of it, at this price. `day` is that of its row, if it got one.
-    fn answer(&self, price: Result<Money, Unpriced>, day: Option<Date>) -> Claimed {
-        let amount = match price {
-            Ok(amount) => amount,
+    fn answer(&self, price: Result<Price, Unpriced>, day: Option<Date>) -> Claimed {
+        let Price { amount, currency } = match price {
+            Ok(price) => price,
             Err(unpriced) => return Claimed::Unpriced(unpriced),
         };
         let (request, order_id) = (self.request.clone(), self.order_id);
-        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence: 1, day });
+        let claim =
+            |day| Claimed::Mine(Claim { request, order_id, amount, currency, fence: 1, day });
         day.map_or(Claimed::Taken, claim)
     }
 }
@@ -114,8 +115,9 @@ pub trait Store: Sized + Send + 'static {
     /// How many connections can write at once without getting in each other's way.
     const WRITERS_MAX: usize;
 
-    /// A store that connects when it is first used. `None` when the address is another backend's.
-    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self>;
+    /// A store that connects when it is first used. `None` when the address is another backend's. Rows from before there
+    /// were currencies have none, and are in the default.
+    fn open(url: &DatabaseUrl, leases: Leases, default: Currency) -> Option<Self>;
 
     /// Brings the schema up to date.
     fn migrate(&mut self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;

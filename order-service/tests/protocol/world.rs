@@ -235,7 +235,7 @@ impl Protocol {
             }
             return;
         };
-        world.workers[worker] = match found.row().judge(asked.digest(), uuid(order_id)) {
+        world.workers[worker] = match found.row().judge(&asked.request(), uuid(order_id)) {
             Finding::Reused => Step::Landed(Landing::Reused),
             Finding::Decided(_) => Step::Landed(found.landing()),
             Finding::LeaseOver => Step::Sees { claim: found.claim, give_up: false },

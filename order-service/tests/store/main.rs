@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod catalog;
+mod currency;
 mod keys;
 mod midnight;
 mod orders;

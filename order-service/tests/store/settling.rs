@@ -121,8 +121,8 @@ async fn bug_10_a_key_that_was_dropped_answers_from_its_order<S: Fresh>() {
     let [None, Some(row), Some(_)] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.claim.order_id, row.claim.amount), (first.order_id, first.amount));
     assert_eq!(row.state, KeyState::Decided(before.clone()));
-    assert_eq!(row.judge(other.digest(), new_id()), Finding::Reused);
-    assert_eq!(row.judge(own.digest(), new_id()), Finding::Decided(before));
+    assert_eq!(row.judge(&other, new_id()), Finding::Reused);
+    assert_eq!(row.judge(&own, new_id()), Finding::Decided(before));
     assert!(store.verify().await.unwrap().is_empty());
 }
 

@@ -13,7 +13,7 @@ use order_service::{
     storage::{Claimed, Leases, NewClaim, Store, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use tempfile::TempDir;
@@ -51,7 +51,12 @@ pub(crate) trait Fresh: Store {
 impl Place {
     /// A store with a connection of its own.
     pub(crate) fn store<S: Store>(&self, leases: Leases) -> S {
-        S::open(&self.url, leases).unwrap()
+        self.store_in(leases, Currency::USD)
+    }
+
+    /// The same, of a service whose default is another currency.
+    pub(crate) fn store_in<S: Store>(&self, leases: Leases, default: Currency) -> S {
+        S::open(&self.url, leases, default).unwrap()
     }
 }
 
@@ -89,7 +94,16 @@ pub(crate) fn new_id() -> Uuid {
 }
 
 pub(crate) fn amount(id: i64, text: &str, amount: &str) -> Request {
-    Request { account: account(id), key: key(text), basket: Basket::Amount(money(amount)) }
+    amount_in(Currency::USD, id, text, amount)
+}
+
+pub(crate) fn amount_in(currency: Currency, id: i64, text: &str, amount: &str) -> Request {
+    let (basket, currency) = (Basket::Amount(money(amount)), Some(currency));
+    Request { account: account(id), key: key(text), basket, currency }
+}
+
+pub(crate) fn currency(code: &str) -> Currency {
+    code.parse().unwrap()
 }
 
 pub(crate) fn lines(id: i64, text: &str, lines: &[(i64, i64)]) -> Request {
@@ -98,12 +112,16 @@ pub(crate) fn lines(id: i64, text: &str, lines: &[(i64, i64)]) -> Request {
         quantity: *quantity,
     };
     let basket = Basket::of_lines(lines.iter().map(line).collect());
-    Request { account: account(id), key: key(text), basket }
+    Request { account: account(id), key: key(text), basket, currency: None }
 }
 
 pub(crate) fn product(id: i64, price: &str, stock: i64) -> Product {
-    let product_id = ProductId::new(id).unwrap();
-    Product { product_id, name: format!("product {id}"), price: money(price), stock }
+    product_in(Currency::USD, id, price, stock)
+}
+
+pub(crate) fn product_in(currency: Currency, id: i64, price: &str, stock: i64) -> Product {
+    let (product_id, name) = (ProductId::new(id).unwrap(), format!("product {id}"));
+    Product { product_id, name, price: money(price), currency, stock }
 }
 
 pub(crate) fn new_claim(request: &Request) -> NewClaim {

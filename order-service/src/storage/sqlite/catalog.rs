@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 
 use database::{Sqlite, Transaction};
-use proto::id::ProductId;
+use proto::{Currency, id::ProductId};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows;
 use crate::order::catalog::{self, Adjusted, Adjustment, Product};
 
 const PUT: &str = "
-    INSERT INTO products (product_id, name, price, stock, supplied) VALUES (?1, ?2, ?3, ?4, ?4)
+    INSERT INTO products (product_id, name, price, stock, supplied, currency)
+    VALUES (?1, ?2, ?3, ?4, ?4, ?5)
     ON CONFLICT (product_id) DO UPDATE
     SET name = excluded.name, price = excluded.price, stock = excluded.stock,
-        supplied = supplied + excluded.stock - stock";
+        supplied = supplied + excluded.stock - stock, currency = excluded.currency";
 
-const READ: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = ?1";
+const READ: &str =
+    "SELECT product_id, name, price, currency, stock FROM products WHERE product_id = ?1";
 
 const LIST: &str = "
-    SELECT product_id, name, price, stock FROM products
+    SELECT product_id, name, price, currency, stock FROM products
     WHERE ?1 IS NULL OR product_id > ?1 ORDER BY product_id LIMIT ?2";
 
 const ADJUSTED_BEFORE: &str =
@@ -47,6 +49,7 @@ impl Transaction<Sqlite> for PutProducts<'_> {
                 .bind(&product.name)
                 .bind(product.price.units())
                 .bind(product.stock)
+                .bind(product.currency.code())
                 .execute(&mut *connection)
                 .await?;
         }
@@ -56,6 +59,8 @@ impl Transaction<Sqlite> for PutProducts<'_> {
 
 pub(super) struct ReadProducts<'a> {
     pub(super) ids: &'a [ProductId],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ReadProducts<'_> {
@@ -65,7 +70,8 @@ impl Transaction<Sqlite> for ReadProducts<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut products = HashMap::new();
         for id in self.ids {
-            products.extend(read(connection, *id).await?.map(|product| (*id, product)));
+            let product = read(connection, *id, self.default).await?;
+            products.extend(product.map(|product| (*id, product)));
         }
         Ok(products)
     }
@@ -73,6 +79,8 @@ impl Transaction<Sqlite> for ReadProducts<'_> {
 
 pub(super) struct ListProducts<'a> {
     pub(super) pages: &'a [(Option<ProductId>, usize)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ListProducts<'_> {
@@ -84,7 +92,8 @@ impl Transaction<Sqlite> for ListProducts<'_> {
         for (after, limit) in self.pages {
             let query = sqlx::query(LIST).bind(after.map(ProductId::get)).bind(*limit as i64);
             let found = query.fetch_all(&mut *connection).await?;
-            lists.push(found.iter().map(rows::product).collect::<sqlx::Result<_>>()?);
+            let product = |row| rows::product(row, self.default);
+            lists.push(found.iter().map(product).collect::<sqlx::Result<_>>()?);
         }
         Ok(lists)
     }
@@ -92,6 +101,8 @@ impl Transaction<Sqlite> for ListProducts<'_> {
 
 pub(super) struct AdjustStock<'a> {
     pub(super) adjustments: &'a [Adjustment],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for AdjustStock<'_> {
@@ -101,7 +112,7 @@ impl Transaction<Sqlite> for AdjustStock<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut adjusted = Vec::with_capacity(self.adjustments.len());
         for adjustment in self.adjustments {
-            adjusted.push(adjust(connection, adjustment).await?);
+            adjusted.push(adjust(connection, adjustment, self.default).await?);
         }
         Ok(adjusted)
     }
@@ -110,9 +121,10 @@ impl Transaction<Sqlite> for AdjustStock<'_> {
 async fn adjust(
     connection: &mut SqliteConnection,
     adjustment: &Adjustment,
+    default: Currency,
 ) -> sqlx::Result<Adjusted> {
     let Adjustment { product_id, adjustment_id, delta } = adjustment;
-    let product = read(connection, *product_id).await?;
+    let product = read(connection, *product_id, default).await?;
     let before = sqlx::query(ADJUSTED_BEFORE)
         .bind(product_id.get())
         .bind(adjustment_id.as_str())
@@ -134,7 +146,11 @@ async fn adjust(
     Ok(adjusted)
 }
 
-async fn read(connection: &mut SqliteConnection, id: ProductId) -> sqlx::Result<Option<Product>> {
+async fn read(
+    connection: &mut SqliteConnection,
+    id: ProductId,
+    default: Currency,
+) -> sqlx::Result<Option<Product>> {
     let row = sqlx::query(READ).bind(id.get()).fetch_optional(connection).await?;
-    row.as_ref().map(rows::product).transpose()
+    row.as_ref().map(|row| rows::product(row, default)).transpose()
 }

@@ -8,26 +8,26 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use database::{Sqlite, Transaction};
-use proto::{Money, id::ProductId};
+use proto::{Currency, id::ProductId};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::rows::{self, Micros};
 use crate::{
-    order::request::Unpriced,
+    order::request::{Price, Unpriced},
     storage::{Claimed, NewClaim},
 };
 
 const PRICES: &str = "
-    SELECT product_id, price FROM json_each(?1) AS c CROSS JOIN products ON product_id = c.value";
+    SELECT product_id, price, currency FROM json_each(?1) AS c CROSS JOIN products ON product_id = c.value";
 
 const CLAIM: &str = "
     INSERT INTO idempotency_keys (
-        account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at
+        account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at, currency
     )
     SELECT c.value ->> 0, c.value ->> 1, unhex(c.value ->> 2), 'PROCESSING', 1, ?2, unhex(c.value ->> 3),
-        c.value ->> 4, c.value ->> 5, ?3
+        c.value ->> 4, c.value ->> 5, ?3, c.value ->> 6
     FROM json_each(?1) AS c
     WHERE NOT EXISTS (
         SELECT 1 FROM orders WHERE account_id = c.value ->> 0 AND idempotency_key = c.value ->> 1
@@ -38,6 +38,8 @@ const CLAIM: &str = "
 pub(super) struct ClaimKeys<'a> {
     pub(super) claims: &'a [NewClaim],
     pub(super) lease: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ClaimKeys<'_> {
@@ -47,9 +49,9 @@ impl Transaction<Sqlite> for ClaimKeys<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Claimed>> {
         let now = rows::now(connection).await?;
         let day = rows::time(now)?.date();
-        let prices = prices(connection, self.claims).await?;
-        let priced: Vec<_> =
-            self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
+        let prices = prices(connection, self.claims, self.default).await?;
+        let price = |claim: &NewClaim| claim.request.price(&prices, self.default);
+        let priced: Vec<_> = self.claims.iter().map(price).collect();
         let mine = self.insert(connection, &priced, now).await?;
         let got = |claim: &NewClaim| mine.contains(&claim.order_id).then_some(day);
         let answers = self.claims.iter().zip(&priced);
@@ -62,19 +64,20 @@ impl ClaimKeys<'_> {
     async fn insert(
         &self,
         connection: &mut SqliteConnection,
-        priced: &[Result<Money, Unpriced>],
+        priced: &[Result<Price, Unpriced>],
         now: Micros,
     ) -> sqlx::Result<HashSet<Uuid>> {
-        let row = |(claim, price): (&NewClaim, &Result<Money, Unpriced>)| {
+        let row = |(claim, price): (&NewClaim, &Result<Price, Unpriced>)| {
             let request = &claim.request;
-            let amount = price.ok()?;
+            let price = price.ok()?;
             Some(json!([
                 request.account.get(),
                 request.key.as_str(),
                 rows::id(claim.order_id),
                 HEXLOWER.encode(request.digest().as_bytes()),
-                amount.units(),
+                price.amount.units(),
                 request.basket.to_json(),
+                price.currency.code(),
             ]))
         };
         let inserted = sqlx::query(CLAIM)
@@ -91,11 +94,16 @@ impl ClaimKeys<'_> {
 async fn prices(
     connection: &mut SqliteConnection,
     claims: &[NewClaim],
-) -> sqlx::Result<HashMap<ProductId, Money>> {
+    default: Currency,
+) -> sqlx::Result<HashMap<ProductId, Price>> {
     let Some(products) = rows::products(claims.iter().map(|claim| &claim.request.basket)) else {
         return Ok(HashMap::new());
     };
     let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
-    let price = |row| Ok((rows::product_id(row)?, rows::money(row, "price")?));
+    let price = |row| {
+        let amount = rows::money(row, "price")?;
+        let currency = rows::currency(row, default)?;
+        Ok((rows::product_id(row)?, Price { amount, currency }))
+    };
     found.iter().map(price).collect()
 }
