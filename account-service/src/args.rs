@@ -105,7 +105,7 @@ impl Args {
         let database = database.map_err(|why| problems.add("--database-url", why)).ok();
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
-        let currency = problems.parse("--default-currency", &self.default_currency, grpc::currency);
+        let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let hold_ttl =
             problems.parse("--default-hold-ttl", &self.default_hold_ttl, grpc::default_ttl);
         let sweep_interval =

@@ -145,6 +145,7 @@ impl Accounts {
             reserve_id,
             order_id,
             ttl: Some(prost_types::Duration { seconds: HOLD_TTL.as_secs() as i64, nanos: 0 }),
+            currency: claim.currency.to_string(),
         };
         match self.apply(&self.reserves, Command::Reserve(request)).await {
             Told::Done { replayed } => {

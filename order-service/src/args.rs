@@ -7,6 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{Builder, Channel};
 use database::DatabaseUrl;
+use proto::Currency;
 use server::{
     Problems, ServeConfig,
     args::{LogArgs, ServeArgs},
@@ -58,6 +59,15 @@ pub struct Args {
     /// What a duplicate gets that does not say: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
+    /// Currency of prices and orders that name none, and of those from before they could
+    #[arg(
+        long,
+        env = "DEFAULT_CURRENCY",
+        value_name = "ISO 4217",
+        default_value = "USD",
+        global = true
+    )]
+    default_currency: String,
     /// After this somebody else may take a key over whose worker is silent
     #[arg(long, env = "LEASE", value_name = "TIME", default_value = "60s")]
     lease: String,
@@ -143,6 +153,8 @@ pub struct Config {
     pub redis: Option<RedisAddress>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
+    /// Of prices and orders that name none.
+    pub currency: Currency,
     /// How long leases last.
     pub leases: Leases,
     /// How often housekeeping looks.
@@ -192,6 +204,7 @@ impl Args {
             problems.parse("--database-connections", &self.database_connections, connections);
         let target = problems.parse("--account-target", &self.account_target, target);
         let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
+        let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
         let lease = problems.parse("--lease", &self.lease, time);
         let notice = problems.parse("--settle-lease", &self.settle_lease, time);
@@ -214,6 +227,7 @@ impl Args {
                 account_timeout: account_timeout?,
                 redis: redis?,
                 on_duplicate: on_duplicate?,
+                currency: currency?,
                 leases: Leases {
                     key: lease?,
                     notice: notice?,

@@ -94,8 +94,10 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
 }
 
 async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
-    let (database, leases) = (config.database.clone(), config.leases);
-    let open = move || S::open(&database, leases).expect("the backend was chosen by this address");
+    let (database, leases, currency) = (config.database.clone(), config.leases, config.currency);
+    let open = move || {
+        S::open(&database, leases, currency).expect("the backend was chosen by this address")
+    };
     match config.task {
         Some(Task::Migrate) => migrate(open()).await.map(|()| ExitCode::SUCCESS),
         Some(Task::Verify { outbox_age_max }) => verify(open(), outbox_age_max).await,

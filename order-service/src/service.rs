@@ -101,11 +101,13 @@ impl Service {
             desk: desk.clone(),
             notices: notices.clone(),
             on_duplicate: config.on_duplicate,
+            currency: config.currency,
         };
+        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency };
         let asked = desk.clone();
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
-            .service(CatalogServiceServer::new(CatalogApi { desk: desk.clone() }))
+            .service(CatalogServiceServer::new(catalog))
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))

@@ -2,6 +2,7 @@
 //!
 //! - [`account`] and [`order`]: messages, service traits and stubs, generated from `proto/proto/**` and committed.
 //! - [`Money`]: amounts on the wire and in the ledger.
+//! - [`Currency`]: what they are counted in, and how finely.
 //! - [`id`]: the ids of accounts, products, reservations, …, each its own type.
 //! - [`Reason`] and [`Failure`]: every error a caller can see, with its gRPC code and details.
 //! - [`field`] and [`page`]: request checks that both services share.
@@ -35,6 +36,7 @@ pub mod order {
     }
 }
 
+pub mod currency;
 pub mod failure;
 pub mod field;
 pub mod id;
@@ -42,6 +44,7 @@ pub mod money;
 pub mod page;
 pub mod reason;
 
+pub use currency::Currency;
 pub use failure::Failure;
 pub use field::Fields;
 pub use money::Money;

@@ -1,16 +1,13 @@
 //! Amounts of money: exact decimals of at most four places, never negative, bounded.
 //!
-//! The currency is the account's and is not carried here. Two bounds hold: a caller may name at most
-//! [`Money::MAX_AMOUNT`], and no balance ever exceeds [`Money::MAX_BALANCE`], so that every value fits
+//! The currency is not carried here; [`crate::Currency`] says how many of the places it has. Two bounds hold: a caller
+//! may name at most [`Money::MAX_AMOUNT`], and no balance ever exceeds [`Money::MAX_BALANCE`], so that every value fits
 //! `NUMERIC(19,4)` and, in units of 10^-4, an `i64`.
 
 use std::fmt;
 
 use rust_decimal::Decimal;
 use thiserror::Error;
-
-/// Decimal places that money has at most.
-const SCALE: u32 = 4;
 
 /// An amount of money, zero or more.
 ///
@@ -42,6 +39,9 @@ pub enum MoneyError {
 }
 
 impl Money {
+    /// Decimal places that money has at most, whatever its currency.
+    pub const SCALE: u32 = 4;
+
     /// No money.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
@@ -74,7 +74,7 @@ impl Money {
         if !digits(whole) || !places.is_none_or(digits) {
             return Err(MoneyError::Malformed);
         }
-        if places.is_some_and(|p| p.len() > SCALE as usize) {
+        if places.is_some_and(|p| p.len() > Self::SCALE as usize) {
             return Err(MoneyError::TooPrecise);
         }
         // Leading zeros count for nothing; more digits than the bound has cannot be within it.
@@ -95,7 +95,7 @@ impl Money {
     /// Takes a stored decimal, refusing what is negative, too precise or beyond [`Money::MAX_BALANCE`].
     pub fn from_decimal(value: Decimal) -> Result<Self, MoneyError> {
         let value = value.normalize();
-        let valid = value >= Decimal::ZERO && value.scale() <= SCALE;
+        let valid = value >= Decimal::ZERO && value.scale() <= Self::SCALE;
         if valid && Self(value) <= Self::MAX_BALANCE {
             Ok(Self(value))
         } else {
@@ -105,7 +105,7 @@ impl Money {
 
     /// Takes a stored count of units of 10^-4.
     pub fn from_units(units: i64) -> Result<Self, MoneyError> {
-        Self::from_decimal(Decimal::new(units, SCALE))
+        Self::from_decimal(Decimal::new(units, Self::SCALE))
     }
 
     /// The value as a decimal, for `NUMERIC` columns.
@@ -116,7 +116,7 @@ impl Money {
     /// The value in units of 10^-4, for `INTEGER` columns.
     pub fn units(self) -> i64 {
         let mut value = self.0;
-        value.rescale(SCALE);
+        value.rescale(Self::SCALE);
         i64::try_from(value.mantissa()).expect("MAX_BALANCE in units fits an i64")
     }
 

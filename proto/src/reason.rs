@@ -41,12 +41,16 @@ reasons! {
     AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, None;
     /// An adjustment_id seen before with another delta.
     AdjustmentMismatch = "ADJUSTMENT_MISMATCH", InvalidArgument, None;
+    /// An amount has more decimal places than its currency, and is not all that is left.
+    AmountPrecision = "AMOUNT_PRECISION", InvalidArgument, None;
     /// The account would hold more than [`crate::Money::MAX_BALANCE`].
     BalanceLimitExceeded = "BALANCE_LIMIT_EXCEEDED", FailedPrecondition, None;
     /// More is to be captured than is held.
     CaptureExceedsReservation = "CAPTURE_EXCEEDS_RESERVATION", FailedPrecondition, None;
     /// Captured before, with another amount.
     CaptureMismatch = "CAPTURE_MISMATCH", InvalidArgument, None;
+    /// The amount is in another currency than the account.
+    CurrencyMismatch = "CURRENCY_MISMATCH", FailedPrecondition, None;
     /// The caller's deadline came before the answer.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, None;
     /// A deposit_id seen before with another amount.

@@ -146,7 +146,9 @@ pub(super) fn needs_no_account(row: &Reservation) -> bool {
         State::Held
         | State::Captured
         | State::Expired
-        | State::Declined(Decline::InsufficientFunds) => false,
+        | State::Declined(
+            Decline::InsufficientFunds | Decline::CurrencyMismatch | Decline::AmountPrecision,
+        ) => false,
     }
 }
 

@@ -5,7 +5,7 @@
 //! it again; a defect fails its command only, so that one damaged account holds nobody else up.
 
 use futures_util::future::try_join_all;
-use proto::{Failure, Fields, account::v1 as api};
+use proto::{Failure, Fields, Reason, account::v1 as api};
 use tonic::Status;
 
 use super::{
@@ -67,18 +67,46 @@ pub(super) async fn carry_out(
     desk: &Desk,
 ) -> Result<Vec<api::Outcome>, Status> {
     let outcomes = commands.into_iter().map(async |command| match command {
-        Ok(command) => outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed)),
-        Err(wrong) => Ok(refused(&wrong)),
+        Ok(command) => {
+            let known = known_to(&command);
+            outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed), known)
+        }
+        Err(wrong) => Ok(refused(wrong.reason(), wrong.message())),
     });
     try_join_all(outcomes).await.map_err(status::of_trouble)
 }
 
-fn outcome(answer: Result<bool, CommandError>) -> Result<api::Outcome, Trouble> {
+/// Which reason a caller is told in place of another. A Reserve without a currency may come from an order service of the
+/// version before: a reason that it does not know is no answer to it, and it would ask again until it gives up.
+fn known_to(command: &Command) -> fn(Reason) -> Reason {
+    let before = matches!(command, Command::Reserve(reserve) if reserve.currency.is_none());
+    if before { known_before } else { |reason| reason }
+}
+
+/// The reason of the version before, with the same code.
+fn known_before(reason: Reason) -> Reason {
+    if reason == Reason::AmountPrecision {
+        Reason::InvalidRequest
+    } else if reason == Reason::CurrencyMismatch {
+        Reason::ReservationDeclined
+    } else {
+        reason
+    }
+}
+
+fn outcome(
+    answer: Result<bool, CommandError>,
+    known: fn(Reason) -> Reason,
+) -> Result<api::Outcome, Trouble> {
     match answer {
         Ok(replayed) => Ok(api::Outcome { refusal: None, replayed }),
-        Err(CommandError::Refused(refusal)) => Ok(refused(&status::why(refusal))),
+        Err(CommandError::Refused(refusal)) => {
+            let why = status::why(refusal);
+            Ok(refused(known(why.reason()), why.message()))
+        }
         Err(CommandError::Trouble(Trouble::Failed)) => {
-            Ok(refused(&status::failure(Trouble::Failed)))
+            let failed = status::failure(Trouble::Failed);
+            Ok(refused(failed.reason(), failed.message()))
         }
         Err(CommandError::Trouble(
             passing @ (Trouble::Full | Trouble::Unavailable | Trouble::OutcomeUnknown),
@@ -86,11 +114,23 @@ fn outcome(answer: Result<bool, CommandError>) -> Result<api::Outcome, Trouble> 
     }
 }
 
-fn refused(failure: &Failure) -> api::Outcome {
+fn refused(reason: Reason, message: &str) -> api::Outcome {
     let refusal = api::Refusal {
-        code: failure.reason().code().into(),
-        reason: failure.reason().as_str().to_owned(),
-        message: failure.message().to_owned(),
+        code: reason.code().into(),
+        reason: reason.as_str().to_owned(),
+        message: message.to_owned(),
     };
     api::Outcome { refusal: Some(refusal), replayed: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_stands_for_another_has_its_code() {
+        for reason in Reason::ALL {
+            assert_eq!(known_before(*reason).code(), reason.code(), "{reason}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use proto::account::v1::{self as api, account_service_server};
 use tonic::{Request, Response, Status};
 
 pub use parse::Defaults;
-pub(crate) use parse::{currency, default_ttl};
+pub(crate) use parse::default_ttl;
 
 use crate::{
     desk::Desk,

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use database::{Position, lineage::COUNTERS};
-use iso_currency::Currency;
 use proto::{
-    Failure, Fields, Money,
+    Currency, Failure, Fields, Money,
     account::v1 as api,
     id::{AccountId, DepositId, MAX_LENGTH, OrderRef, RefundId, ReserveId},
     money::MoneyError,
@@ -40,7 +39,7 @@ pub(super) fn open_account(
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let currency = match request.currency.as_str() {
         "" => Ok(defaults.currency),
-        code => currency(code),
+        code => code.parse(),
     };
     let currency = fields.check("currency", currency);
     let opening = match request.opening_balance.as_str() {
@@ -85,10 +84,16 @@ pub(super) fn reserve(
         Some(ttl) => hold_ttl(ttl),
     };
     let ttl = fields.check("ttl", ttl);
+    let currency = match request.currency.as_str() {
+        "" => Ok(None),
+        code => code.parse().map(Some),
+    };
+    let currency = fields.check("currency", currency);
     fields.finish(|| {
         let (account_id, reserve_id, order_id) = (account_id?, reserve_id?, order_id?);
         let ttl = whole_microseconds(ttl?);
-        Some(Reserve { account_id, reserve_id, order_id, amount: amount?, ttl })
+        let (amount, currency) = (amount?, currency?);
+        Some(Reserve { account_id, reserve_id, order_id, amount, currency, ttl })
     })
 }
 
@@ -179,11 +184,6 @@ fn list(account: AccountId) -> String {
 /// An empty amount is all that there is.
 fn amount_or_all(amount: &str) -> Result<Option<Money>, MoneyError> {
     if amount.is_empty() { Ok(None) } else { Money::parse(amount).map(Some) }
-}
-
-/// An ISO 4217 code in capitals.
-pub(crate) fn currency(code: &str) -> Result<Currency, &'static str> {
-    Currency::from_code(code).ok_or("must be an ISO 4217 code such as USD")
 }
 
 /// A time such as 7d that a hold may last.

@@ -41,7 +41,11 @@ pub(super) fn ledger_mismatch(meant: &str, own: &str) -> Status {
 
 /// The texts of refusals are for callers; see [`Refusal`].
 pub(super) fn why(refusal: Refusal) -> Failure {
-    Failure::new(reason(refusal), refusal.to_string())
+    let failure = Failure::new(reason(refusal), refusal.to_string());
+    match field(refusal) {
+        Some((field, problem)) => failure.field(field, problem),
+        None => failure,
+    }
 }
 
 pub(super) fn failure(trouble: Trouble) -> Failure {
@@ -58,13 +62,42 @@ pub(super) fn failure(trouble: Trouble) -> Failure {
     }
 }
 
+/// The field that is wrong, where only the ledger could tell that it is.
+fn field(refusal: Refusal) -> Option<(&'static str, &'static str)> {
+    let problem = "must have no more decimal places than the currency";
+    match refusal {
+        Refusal::AmountPrecision => Some(("amount", problem)),
+        Refusal::OpeningBalancePrecision => Some(("opening_balance", problem)),
+        Refusal::AccountAlreadyExists
+        | Refusal::AccountNotFound
+        | Refusal::BalanceLimitExceeded
+        | Refusal::CaptureExceedsReservation
+        | Refusal::CaptureMismatch
+        | Refusal::CurrencyMismatch
+        | Refusal::DepositMismatch
+        | Refusal::Inconsistent
+        | Refusal::InsufficientFunds
+        | Refusal::RefundExceedsCapture
+        | Refusal::RefundMismatch
+        | Refusal::ReservationCaptured
+        | Refusal::ReservationDeclined
+        | Refusal::ReservationExpired
+        | Refusal::ReservationMismatch
+        | Refusal::ReservationNotCaptured
+        | Refusal::ReservationNotFound
+        | Refusal::ReservationReleased => None,
+    }
+}
+
 fn reason(refusal: Refusal) -> Reason {
     match refusal {
         Refusal::AccountAlreadyExists => Reason::AccountAlreadyExists,
         Refusal::AccountNotFound => Reason::AccountNotFound,
+        Refusal::AmountPrecision | Refusal::OpeningBalancePrecision => Reason::AmountPrecision,
         Refusal::BalanceLimitExceeded => Reason::BalanceLimitExceeded,
         Refusal::CaptureExceedsReservation => Reason::CaptureExceedsReservation,
         Refusal::CaptureMismatch => Reason::CaptureMismatch,
+        Refusal::CurrencyMismatch => Reason::CurrencyMismatch,
         Refusal::DepositMismatch => Reason::DepositMismatch,
         Refusal::Inconsistent => Reason::Internal,
         Refusal::InsufficientFunds => Reason::InsufficientFunds,

@@ -1,8 +1,7 @@
 //! An account and the lines of its statement.
 
-use iso_currency::Currency;
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
 };
 use time::OffsetDateTime;
@@ -103,6 +102,12 @@ impl Account {
     /// What a new reservation may take.
     pub fn available(&self) -> Money {
         self.balance.checked_sub(self.reserved).unwrap_or(Money::ZERO)
+    }
+
+    /// Whether the account can be charged or credited this much: its currency has as many decimal places, or it is all
+    /// there is. What a version before stored with more places must not stay behind.
+    pub(super) fn can_pay(&self, amount: Money, all: Money) -> bool {
+        amount == all || self.currency.check(amount).is_ok()
     }
 
     /// Holds an amount. `None` when less is available.

@@ -139,11 +139,11 @@ impl Book {
 }
 
 impl Changes {
-    /// Accounts that these changes decline a reservation on for want of funds. Before that is stored for ever, storage
-    /// expires the holds of these accounts whose time has come, and decides again.
+    /// Accounts that these changes decline a reservation on because of what is available. Before that is stored for ever,
+    /// storage expires the holds of these accounts whose time has come, and decides again.
     pub fn short_of_funds(&self) -> BTreeSet<AccountId> {
-        let short = State::Declined(Decline::InsufficientFunds);
-        let declined = self.reservations.new.iter().filter(|row| row.state == short);
+        let short = [Decline::InsufficientFunds, Decline::AmountPrecision].map(State::Declined);
+        let declined = self.reservations.new.iter().filter(|row| short.contains(&row.state));
         declined.map(|row| row.account_id).collect()
     }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use iso_currency::Currency;
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
 };
 use time::Duration;
@@ -59,6 +58,8 @@ pub struct Reserve {
     pub order_id: OrderRef,
     /// How much.
     pub amount: Money,
+    /// What it is counted in; `None` is not checked.
+    pub currency: Option<Currency>,
     /// How long at most.
     pub ttl: Duration,
 }

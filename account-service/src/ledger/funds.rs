@@ -17,6 +17,9 @@ pub(super) fn open(book: &mut Book, open: &OpenAccount, now: OffsetDateTime) -> 
             Err(Refusal::AccountAlreadyExists)
         };
     }
+    if open.currency.check(open.opening_balance).is_err() {
+        return Err(Refusal::OpeningBalancePrecision);
+    }
     let mut account = Account::empty(open.account_id, open.currency, open.opening_balance, now);
     if !open.opening_balance.is_zero() {
         account = account.credit(open.opening_balance).ok_or(Refusal::BalanceLimitExceeded)?;
@@ -35,6 +38,9 @@ pub(super) fn deposit(book: &mut Book, command: &PostDeposit, now: OffsetDateTim
         } else {
             Err(Refusal::DepositMismatch)
         };
+    }
+    if account.currency.check(*amount).is_err() {
+        return Err(Refusal::AmountPrecision);
     }
     let account = account.credit(*amount).ok_or(Refusal::BalanceLimitExceeded)?;
     book.put_entry(account.line(EntryKind::Deposit, *amount, deposit_id.as_str(), None, now));
@@ -71,6 +77,10 @@ pub(super) fn refund(book: &mut Book, command: &PostRefund, now: OffsetDateTime)
     if amount > left {
         return Err(Refusal::RefundExceedsCapture);
     }
+    if !account.can_pay(amount, left) {
+        return Err(Refusal::AmountPrecision);
+    }
+
     // The rest of nothing: nothing is remembered, for nothing will ever be left.
     if amount.is_zero() {
         return Ok(Receipt::of(account));

@@ -19,7 +19,8 @@ pub(super) fn reserve(book: &mut Book, command: &Reserve, now: OffsetDateTime) -
     }
 }
 
-/// The answer that this reserve_id got before, as things stand now.
+/// The answer that this reserve_id got before, as things stand now. The currency is not part of what is compared: a pod
+/// of the version before names none, and the first answer took it into account.
 fn reserve_again(book: &Book, command: &Reserve, before: &Reservation) -> Outcome {
     // A tombstone has no request to compare with.
     let same = |order: &OrderRef| *order == command.order_id && before.amount == command.amount;
@@ -38,10 +39,8 @@ fn reserve_again(book: &Book, command: &Reserve, before: &Reservation) -> Outcom
 }
 
 fn reserve_first(book: &mut Book, command: &Reserve, now: OffsetDateTime) -> Outcome {
-    let account = book.account(command.account_id);
-    let held = account
-        .ok_or(Decline::AccountNotFound)
-        .and_then(|account| account.hold(command.amount).ok_or(Decline::InsufficientFunds));
+    let account = book.account(command.account_id).ok_or(Decline::AccountNotFound);
+    let held = account.and_then(|account| hold(account, command));
     let reservation = Reservation {
         account_id: command.account_id,
         reserve_id: command.reserve_id.clone(),
@@ -57,6 +56,16 @@ fn reserve_first(book: &mut Book, command: &Reserve, now: OffsetDateTime) -> Out
     let account = held?;
     book.put_account(account);
     Ok(Receipt::of(account).about(reservation))
+}
+
+fn hold(account: Account, command: &Reserve) -> Result<Account, Decline> {
+    if command.currency.is_some_and(|currency| currency != account.currency) {
+        return Err(Decline::CurrencyMismatch);
+    }
+    if !account.can_pay(command.amount, account.available()) {
+        return Err(Decline::AmountPrecision);
+    }
+    account.hold(command.amount).ok_or(Decline::InsufficientFunds)
 }
 
 pub(super) fn capture(book: &mut Book, command: &Capture, now: OffsetDateTime) -> Outcome {
@@ -91,6 +100,9 @@ fn capture_held(
 ) -> Outcome {
     if amount > reservation.amount {
         return Err(Refusal::CaptureExceedsReservation);
+    }
+    if !account.can_pay(amount, reservation.amount) {
+        return Err(Refusal::AmountPrecision);
     }
     let account = account.debit(reservation.amount, amount).ok_or(Refusal::Inconsistent)?;
     reservation.captured = amount;

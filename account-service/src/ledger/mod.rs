@@ -10,6 +10,8 @@
 //!   that its reserve_id never gets another answer, and a hold found past its end is marked expired.
 //! - `available` is never negative, `reserved` is the sum of the held amounts, and each change of a balance has one
 //!   line in the statement, numbered without gaps, with the balance after it.
+//! - No amount is finer than its account's currency, so that no balance ever is. What a version before let in with more
+//!   decimal places can be captured, released, refunded and reserved as a whole.
 //! - A hold whose time has come counts as expired in every decision, swept or not.
 //!
 //! Bounds: work and memory grow with the batch alone.

@@ -27,15 +27,24 @@ pub enum Refusal {
     /// There is no such account; of a Reserve this is a stored decline.
     #[error("the account does not exist")]
     AccountNotFound,
+    /// Finer than the account's currency, and not all there is; of a Reserve this is a stored decline.
+    #[error("the amount has more decimal places than the account's currency")]
+    AmountPrecision,
     /// More than an account may hold.
     #[error("the account would hold more than 900000000000000")]
     BalanceLimitExceeded,
+    /// A Reserve in another currency: a stored decline.
+    #[error("the account is in another currency than the amount")]
+    CurrencyMismatch,
     /// The deposit_id is taken.
     #[error("the deposit_id was used before with another amount")]
     DepositMismatch,
     /// A stored decline.
     #[error("less is available than was to be reserved")]
     InsufficientFunds,
+    /// Finer than the currency of the account that is to be opened.
+    #[error("the opening balance has more decimal places than the currency")]
+    OpeningBalancePrecision,
     /// The reserve_id is taken.
     #[error("the reserve_id was used before with another amount or order_id")]
     ReservationMismatch,
@@ -93,6 +102,8 @@ impl From<Decline> for Refusal {
         match decline {
             Decline::InsufficientFunds => Self::InsufficientFunds,
             Decline::AccountNotFound => Self::AccountNotFound,
+            Decline::CurrencyMismatch => Self::CurrencyMismatch,
+            Decline::AmountPrecision => Self::AmountPrecision,
         }
     }
 }

@@ -51,6 +51,10 @@ pub enum Decline {
     InsufficientFunds,
     /// There was no such account.
     AccountNotFound,
+    /// The account was in another currency.
+    CurrencyMismatch,
+    /// The amount was finer than the account's currency, and not all that was available.
+    AmountPrecision,
 }
 
 impl Reservation {

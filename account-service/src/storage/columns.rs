@@ -3,8 +3,7 @@
 //!
 //! A stored value that nobody here can have written is an error of the read, never a guess.
 
-use iso_currency::Currency;
-use proto::Money;
+use proto::{Currency, Money};
 use rust_decimal::Decimal;
 use sqlx::{Decode, Postgres, Sqlite, Type, error::BoxDynError};
 use time::OffsetDateTime;
@@ -85,20 +84,30 @@ fn instant(micros: i64) -> Result<OffsetDateTime, time::error::ComponentRange> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
 }
 
-/// The columns `state` and `decline`.
-pub(super) fn state_names(state: State) -> (&'static str, Option<&'static str>) {
-    match state {
-        State::Held => ("HELD", None),
-        State::Captured => ("CAPTURED", None),
-        State::Released => ("RELEASED", None),
-        State::Expired => ("EXPIRED", None),
-        State::Declined(Decline::InsufficientFunds) => ("DECLINED", Some("INSUFFICIENT_FUNDS")),
-        State::Declined(Decline::AccountNotFound) => ("DECLINED", Some("ACCOUNT_NOT_FOUND")),
-    }
+/// The columns `state`, `decline` and `cause`.
+pub(super) type StateNames<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
+/// `decline` is one of the two that the first version knows, so that it reads every row; `cause` is exact where it
+/// differs.
+pub(super) fn state_names(state: State) -> StateNames<'static> {
+    let decline = match state {
+        State::Held => return ("HELD", None, None),
+        State::Captured => return ("CAPTURED", None, None),
+        State::Released => return ("RELEASED", None, None),
+        State::Expired => return ("EXPIRED", None, None),
+        State::Declined(decline) => decline,
+    };
+    let (decline, cause) = match decline {
+        Decline::InsufficientFunds => ("INSUFFICIENT_FUNDS", None),
+        Decline::AccountNotFound => ("ACCOUNT_NOT_FOUND", None),
+        Decline::CurrencyMismatch => ("INSUFFICIENT_FUNDS", Some("CURRENCY_MISMATCH")),
+        Decline::AmountPrecision => ("INSUFFICIENT_FUNDS", Some("AMOUNT_PRECISION")),
+    };
+    ("DECLINED", Some(decline), cause)
 }
 
-/// The state of the columns `state` and `decline`.
-pub(super) fn state(state: &str, decline: Option<&str>) -> sqlx::Result<State> {
+/// The state of these columns. A cause that a later version wrote is left at what `decline` says.
+pub(super) fn state(names: StateNames<'_>) -> sqlx::Result<State> {
     let states = [
         State::Held,
         State::Captured,
@@ -106,9 +115,12 @@ pub(super) fn state(state: &str, decline: Option<&str>) -> sqlx::Result<State> {
         State::Expired,
         State::Declined(Decline::InsufficientFunds),
         State::Declined(Decline::AccountNotFound),
+        State::Declined(Decline::CurrencyMismatch),
+        State::Declined(Decline::AmountPrecision),
     ];
-    let found = states.into_iter().find(|known| state_names(*known) == (state, decline));
-    found.ok_or_else(|| unknown("state", state))
+    let (state, decline, _) = names;
+    let named = |names| states.into_iter().find(|known| state_names(*known) == names);
+    named(names).or_else(|| named((state, decline, None))).ok_or_else(|| unknown("state", state))
 }
 
 /// The column `kind`.
@@ -129,7 +141,7 @@ pub(super) fn kind(name: &str) -> sqlx::Result<EntryKind> {
 
 /// The currency of the column `currency`.
 pub(super) fn currency(code: &str) -> sqlx::Result<Currency> {
-    Currency::from_code(code).ok_or_else(|| unknown("currency", code))
+    code.parse().map_err(|_| unknown("currency", code))
 }
 
 /// A value of another shape than anything that is ever written.

@@ -27,6 +27,7 @@ pub(super) struct ReservationRow {
     refunded: Amount,
     state: String,
     decline: Option<String>,
+    cause: Option<String>,
     created_at: Instant,
     expires_at: Option<Instant>,
 }
@@ -100,7 +101,7 @@ impl TryFrom<ReservationRow> for Reservation {
             amount: row.amount.0,
             captured: row.captured.0,
             refunded: row.refunded.0,
-            state: columns::state(&row.state, row.decline.as_deref())?,
+            state: columns::state((&row.state, row.decline.as_deref(), row.cause.as_deref()))?,
             created_at: row.created_at.0,
             expires_at: row.expires_at.map(|end| end.0),
         })

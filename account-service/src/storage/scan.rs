@@ -23,7 +23,7 @@ pub(super) const REFUNDS: &str = "SELECT account_id, reserve_id, refund_id, amou
      FROM refunds WHERE account_id > $1 AND account_id <= $2";
 
 pub(super) const RESERVATIONS: &str =
-    "SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline,
+    "SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline, cause,
          created_at, expires_at
      FROM reservations WHERE account_id > $1 AND account_id <= $2";
 

@@ -6,6 +6,7 @@ mod apply;
 mod bad_input;
 mod calls;
 mod crowd;
+mod currency;
 mod handshake;
 mod outage;
 mod refusals;

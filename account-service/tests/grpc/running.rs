@@ -3,9 +3,8 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use account_service::{args::Config, grpc::Defaults, service::Service};
-use iso_currency::Currency;
 use proto::{
-    Failure, Reason,
+    Currency, Failure, Reason,
     account::v1::{self as api, account_service_client::AccountServiceClient},
 };
 use server::{ServeConfig, Signals, Summary, Trigger};
@@ -64,7 +63,10 @@ fn config() -> Config {
         task: None,
         database: "sqlite://named-by-options".parse().unwrap(),
         connections: 4,
-        defaults: Defaults { currency: Currency::EUR, hold_ttl: Duration::from_secs(60) },
+        defaults: Defaults {
+            currency: "EUR".parse::<Currency>().unwrap(),
+            hold_ttl: Duration::from_secs(60),
+        },
         sweep_interval: Duration::from_millis(50),
         serve: ServeConfig {
             listen: anywhere,
@@ -112,6 +114,7 @@ pub(crate) fn reserve(account_id: i64, reserve_id: &str, amount: &str) -> api::R
         reserve_id: reserve_id.into(),
         order_id: format!("order of {reserve_id}"),
         ttl: None,
+        currency: String::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod commands;
+mod currency;
 #[expect(clippy::wildcard_enum_match_arm, reason = "the model picks single facts out of many")]
 mod model;
 mod properties;

@@ -18,7 +18,7 @@ pub(crate) type Answer = Result<(Option<i128>, bool), Refusal>;
 
 #[derive(Debug, Clone)]
 enum Fact {
-    Opened { account: i64, sum: i128 },
+    Opened { account: i64, currency: String, sum: i128 },
     Deposited { account: i64, id: String, sum: i128 },
     Reserved { hold: Hold, order: String, sum: i128, until: OffsetDateTime },
     Declined { hold: Hold, order: String, sum: i128, why: Refusal },
@@ -43,14 +43,18 @@ enum Standing {
 impl Model {
     pub(crate) fn answer(&mut self, command: &Command, now: OffsetDateTime) -> Answer {
         match command {
-            Command::Open(c) => self.open(c.account_id.get(), c.opening_balance.units().into()),
+            Command::Open(c) => {
+                let (currency, sum) = (c.currency.code(), c.opening_balance.units().into());
+                self.open(c.account_id.get(), currency, sum)
+            }
             Command::Deposit(c) => {
                 self.deposit(c.account_id.get(), c.deposit_id.as_str(), c.amount.units().into())
             }
             Command::Reserve(c) => {
                 let hold = (c.account_id.get(), c.reserve_id.to_string());
-                let until = now + c.ttl;
-                self.reserve(hold, c.order_id.to_string(), c.amount.units().into(), now, until)
+                let currency = c.currency.map(|currency| currency.code());
+                let asked = (c.order_id.to_string(), c.amount.units().into());
+                self.reserve(hold, asked, currency, now, now + c.ttl)
             }
             Command::Capture(c) => {
                 let hold = (c.account_id.get(), c.reserve_id.to_string());
@@ -71,15 +75,18 @@ impl Model {
         }
     }
 
-    fn open(&mut self, account: i64, opening: i128) -> Answer {
+    fn open(&mut self, account: i64, currency: &str, opening: i128) -> Answer {
         if let Some(first) = self.opening(account) {
-            return if first == opening {
+            return if first == (currency.to_owned(), opening) {
                 Ok((self.balance(account), true))
             } else {
                 Err(Refusal::AccountAlreadyExists)
             };
         }
-        self.facts.push(Fact::Opened { account, sum: opening });
+        if !is_whole(currency, opening) {
+            return Err(Refusal::OpeningBalancePrecision);
+        }
+        self.facts.push(Fact::Opened { account, currency: currency.into(), sum: opening });
         Ok((self.balance(account), false))
     }
 
@@ -92,6 +99,7 @@ impl Model {
         match before {
             Some(before) if before != sum => Err(Refusal::DepositMismatch),
             Some(_) => Ok((Some(balance), true)),
+            None if !self.fits(account, sum) => Err(Refusal::AmountPrecision),
             None if balance + sum > MOST => Err(Refusal::BalanceLimitExceeded),
             None => {
                 self.facts.push(Fact::Deposited { account, id: id.into(), sum });
@@ -103,8 +111,8 @@ impl Model {
     fn reserve(
         &mut self,
         hold: Hold,
-        order: String,
-        sum: i128,
+        (order, sum): (String, i128),
+        currency: Option<&str>,
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Answer {
@@ -127,14 +135,7 @@ impl Model {
             Standing::Expired => Err(Refusal::ReservationExpired),
             Standing::Declined(why) => Err(why),
             Standing::Unseen => {
-                let why = match balance {
-                    None => Some(Refusal::AccountNotFound),
-                    Some(balance) if balance - self.held(hold.0, now) < sum => {
-                        Some(Refusal::InsufficientFunds)
-                    }
-                    Some(_) => None,
-                };
-                if let Some(why) = why {
+                if let Some(why) = self.declines(hold.0, sum, currency, now) {
                     self.facts.push(Fact::Declined { hold, order, sum, why });
                     return Err(why);
                 }
@@ -144,12 +145,36 @@ impl Model {
         }
     }
 
+    /// Why an account that is asked for the first time says no.
+    fn declines(
+        &self,
+        account: i64,
+        sum: i128,
+        currency: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Option<Refusal> {
+        let Some((own, _)) = self.opening(account) else { return Some(Refusal::AccountNotFound) };
+        if currency.is_some_and(|currency| currency != own) {
+            return Some(Refusal::CurrencyMismatch);
+        }
+        let available = self.balance(account)? - self.held(account, now);
+        if !self.fits(account, sum) && sum != available {
+            return Some(Refusal::AmountPrecision);
+        }
+        (available < sum).then_some(Refusal::InsufficientFunds)
+    }
+
     fn capture(&mut self, hold: Hold, sum: Option<i128>, now: OffsetDateTime) -> Answer {
         match self.standing(&hold, now) {
             Standing::Unseen if self.opening(hold.0).is_none() => Err(Refusal::AccountNotFound),
             Standing::Unseen => Err(Refusal::ReservationNotFound),
             Standing::Held { sum: held } if sum.is_some_and(|sum| sum > held) => {
                 Err(Refusal::CaptureExceedsReservation)
+            }
+            Standing::Held { sum: held }
+                if sum.is_some_and(|sum| sum != held && !self.fits(hold.0, sum)) =>
+            {
+                Err(Refusal::AmountPrecision)
             }
             Standing::Held { sum: held } => {
                 let account = hold.0;
@@ -207,6 +232,9 @@ impl Model {
                 if refunded + sum > taken {
                     return Err(Refusal::RefundExceedsCapture);
                 }
+                if refunded + sum != taken && !self.fits(hold.0, sum) {
+                    return Err(Refusal::AmountPrecision);
+                }
                 if balance + sum > MOST {
                     return Err(Refusal::BalanceLimitExceeded);
                 }
@@ -220,15 +248,23 @@ impl Model {
         }
     }
 
-    fn opening(&self, account: i64) -> Option<i128> {
+    /// The currency and the sum that an account was opened with.
+    fn opening(&self, account: i64) -> Option<(String, i128)> {
         self.facts.iter().find_map(|fact| match fact {
-            Fact::Opened { account: a, sum } if *a == account => Some(*sum),
+            Fact::Opened { account: a, currency, sum } if *a == account => {
+                Some((currency.clone(), *sum))
+            }
             _ => None,
         })
     }
 
+    /// Whether an amount is a whole number of minor units on this account.
+    fn fits(&self, account: i64, sum: i128) -> bool {
+        self.opening(account).is_some_and(|(currency, _)| is_whole(&currency, sum))
+    }
+
     fn balance(&self, account: i64) -> Option<i128> {
-        let opening = self.opening(account)?;
+        let (_, opening) = self.opening(account)?;
         let changes = self.facts.iter().map(|fact| match fact {
             Fact::Deposited { account: a, sum, .. } if *a == account => *sum,
             Fact::Captured { hold, sum, .. } if hold.0 == account => -sum,
@@ -292,4 +328,16 @@ impl Model {
             _ => None,
         })
     }
+}
+
+/// Minor units as the standard has them, for the currencies that tests use.
+fn is_whole(currency: &str, sum: i128) -> bool {
+    let unit = match currency {
+        "KRW" => 10_000,
+        "USD" => 100,
+        "BHD" => 10,
+        "XAU" => 1,
+        other => panic!("no test opens an account in {other}"),
+    };
+    sum % unit == 0
 }

@@ -81,12 +81,12 @@ fn more_than_is_held_is_not_captured() {
 #[test]
 fn a_decline_is_stored_and_outlives_a_deposit() {
     let mut ledger = Ledger::with_100();
-    assert_eq!(ledger.refused(reserve(1, "r", "100.0001")), Refusal::InsufficientFunds);
+    assert_eq!(ledger.refused(reserve(1, "r", "100.01")), Refusal::InsufficientFunds);
     ledger.ok(deposit(1, "d", "500"));
-    assert_eq!(ledger.refused(reserve(1, "r", "100.0001")), Refusal::InsufficientFunds);
+    assert_eq!(ledger.refused(reserve(1, "r", "100.01")), Refusal::InsufficientFunds);
     assert_eq!(ledger.refused(capture(1, "r", "")), Refusal::ReservationDeclined);
     assert!(ledger.ok(release(1, "r")).replayed);
-    ledger.ok(reserve(1, "another", "100.0001"));
+    ledger.ok(reserve(1, "another", "100.01"));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn due_holds_make_room_before_a_reserve_is_declined() {
     ledger.ok(reserve(1, "c", "60"));
     assert_eq!(ledger.state("a"), State::Expired);
     assert_eq!(ledger.amounts(), ["100", "100", "0"]);
-    assert_eq!(ledger.refused(reserve(1, "d", "0.0001")), Refusal::InsufficientFunds);
+    assert_eq!(ledger.refused(reserve(1, "d", "0.01")), Refusal::InsufficientFunds);
 }
 
 #[test]

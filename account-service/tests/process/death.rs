@@ -85,6 +85,7 @@ fn reserve(id: &str) -> api::ReserveRequest {
         reserve_id: id.into(),
         order_id: "order".into(),
         ttl: None,
+        currency: String::new(),
     }
 }
 

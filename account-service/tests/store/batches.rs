@@ -5,6 +5,7 @@ use account_service::{
     ledger::{Account, Entry, Reservation},
     storage::Page,
 };
+use database::Lineage;
 use futures_util::future::join_all;
 use proptest::{
     prelude::*,
@@ -123,7 +124,7 @@ async fn questions_that_are_read_together_are_answered_as_one_by_one<B: Fresh>()
         store.apply(&batch).await.unwrap();
     }
 
-    let (desk, workers) = desk::open(vec![place.store()], vec![place.store()]);
+    let (desk, workers) = desk::open(Lineage::new(0), vec![place.store()], vec![place.store()]);
     for _ in 0..20 {
         let batch = prop::collection::vec(question(), 64).new_tree(&mut runner).unwrap().current();
         let together = join_all(batch.iter().map(|question| ask(&desk, question.clone()))).await;

@@ -48,7 +48,7 @@ async fn a_due_hold_makes_room_for_a_reserve_that_would_be_declined<B: Fresh>() 
     let mut store = place.store();
     let batch = [open(1, "10"), due(1, "a", "3"), due(1, "b", "3"), reserve(1, "c", "3")];
     store.apply(&batch).await.unwrap();
-    let outcomes = store.apply(&[reserve(1, "d", "7"), reserve(1, "e", "0.0001")]).await.unwrap();
+    let outcomes = store.apply(&[reserve(1, "d", "7"), reserve(1, "e", "0.01")]).await.unwrap();
     let receipt = outcomes[0].as_ref().unwrap();
     assert_eq!(receipt.account.unwrap().reserved, money("10"));
     assert_eq!(outcomes[1], Err(Refusal::InsufficientFunds));

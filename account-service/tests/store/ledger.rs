@@ -13,8 +13,8 @@ use time::Duration;
 
 use crate::{
     commands::{
-        START, account, capture, deposit, history, money, open, refund, release, reserve,
-        reserve_for,
+        START, account, capture, currency, deposit, history, money, open, open_in, refund, release,
+        reserve, reserve_for,
     },
     on_both,
     shelf::Shelf,
@@ -79,7 +79,8 @@ async fn what_a_store_answers_is_what_the_core_answers_on_rows_that_were_never_s
         }
     }
     let report = audit::<B>(place.options.clone()).await.unwrap();
-    assert!(report.ok && report.currencies["USD"].refunded > 0, "{report:?}");
+    assert!(report.ok, "{report:?}");
+    assert!(report.currencies.values().any(|sums| sums.refunded > 0), "{report:?}");
 }
 
 async fn odd_ids_and_extreme_amounts_come_back_as_they_went_in<B: Fresh>() {
@@ -88,7 +89,7 @@ async fn odd_ids_and_extreme_amounts_come_back_as_they_went_in<B: Fresh>() {
     let longest = "~".repeat(128);
     let odd = r#" '"\{},[]%$1?;--/*"#;
     let batch = [
-        open(i64::MAX, "100000000000000"),
+        open_in(currency("XAU"), i64::MAX, money("100000000000000")),
         deposit(i64::MAX, odd, "99999999999999.9999"),
         deposit(i64::MAX, &longest, "0.0001"),
         reserve_for(i64::MAX, odd, &longest, "100000000000000", 60),

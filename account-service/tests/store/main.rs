@@ -7,6 +7,7 @@ mod batches;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;
+mod currency;
 mod expiry;
 mod ledger;
 mod plans;

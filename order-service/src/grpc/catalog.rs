@@ -1,7 +1,7 @@
 //! `order.v1.CatalogService`.
 
 use proto::{
-    Reason,
+    Currency, Reason,
     order::v1::{
         AdjustStockReply, AdjustStockRequest, GetProductRequest, ListProductsReply,
         ListProductsRequest, Product, PutProductRequest, catalog_service_server::CatalogService,
@@ -17,6 +17,8 @@ use crate::{desk::Desk, order::catalog::Adjusted};
 pub struct CatalogApi {
     /// Where products are.
     pub desk: Desk,
+    /// What a price without a currency is in.
+    pub currency: Currency,
 }
 
 #[tonic::async_trait]
@@ -25,7 +27,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<PutProductRequest>,
     ) -> Result<Response<Product>, Status> {
-        let product = parse::product(request.into_inner())?;
+        let product = parse::product(request.into_inner(), self.currency)?;
         self.desk.put_product(product.clone()).await.map_err(status::of_trouble)?;
         Ok(Response::new(encode::product(product)))
     }

@@ -31,6 +31,7 @@ pub(super) fn order(order: &Order) -> v1::Order {
         lines: order.basket.lines().iter().map(line).collect(),
         status: status.into(),
         created_at: Some(timestamp(order.placed_at)),
+        currency: order.currency.to_string(),
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) fn payment(order: &Order) -> v1::Payment {
         amount: order.amount.to_string(),
         status: status.into(),
         created_at: Some(timestamp(order.placed_at)),
+        currency: order.currency.to_string(),
     }
 }
 
@@ -52,6 +54,7 @@ pub(super) fn product(product: Product) -> v1::Product {
         name: product.name,
         price: product.price.to_string(),
         stock: product.stock,
+        currency: product.currency.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::{
-    Reason,
+    Currency, Reason,
     order::v1::{
         CancelOrderReply, CancelOrderRequest, GetOrderRequest, GetPaymentRequest, ListOrdersReply,
         ListOrdersRequest, Order, Payment, PlaceOrderReply, PlaceOrderRequest,
@@ -35,6 +35,8 @@ pub struct OrderApi {
     pub notices: mpsc::Sender<Notice>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
+    /// What an amount without a currency is in.
+    pub currency: Currency,
 }
 
 #[tonic::async_trait]
@@ -45,8 +47,9 @@ impl OrderService for OrderApi {
     ) -> Result<Response<PlaceOrderReply>, Status> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
-        let (request, on_duplicate) = parse::place_order(request.into_inner())?;
-        let products: Vec<_> = request.basket.lines().iter().map(|line| line.product_id).collect();
+        let message = request.into_inner();
+        let products: Vec<_> = message.lines.iter().map(|line| line.product_id).collect();
+        let (request, on_duplicate) = parse::place_order(message, self.currency)?;
         let on_duplicate = on_duplicate.unwrap_or(self.on_duplicate);
         match self.placement.place(request, on_duplicate, deadline).await {
             Ok(placed) => Ok(Response::new(encode::placed(placed))),

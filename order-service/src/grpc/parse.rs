@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use proto::{
-    Failure, Fields, Money,
+    Currency, Failure, Fields, Money,
+    currency::UnknownCurrency,
     id::{AccountId, AdjustmentId, IdempotencyKey, ProductId},
     order::v1::{
         AdjustStockRequest, ListOrdersRequest, ListProductsRequest, OnDuplicate as Wire, OrderLine,
@@ -37,6 +38,7 @@ pub(super) fn orders_list(account: AccountId) -> String {
 
 pub(super) fn place_order(
     message: PlaceOrderRequest,
+    default: Currency,
 ) -> Result<(Request, Option<OnDuplicate>), Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
@@ -51,8 +53,21 @@ pub(super) fn place_order(
             None
         }
     };
-    fields
-        .finish(|| Some((Request { account: account?, key: key?, basket: basket? }, on_duplicate?)))
+    let currency = fields.check("currency", currency(&message.currency));
+    fields.finish(|| {
+        let basket = basket?;
+        // The price of lines decides theirs.
+        let currency = match basket {
+            Basket::Amount(_) => Some(currency?.unwrap_or(default)),
+            Basket::Lines(_) => currency?,
+        };
+        Some((Request { account: account?, key: key?, basket, currency }, on_duplicate?))
+    })
+}
+
+/// `None`: it names none.
+fn currency(code: &str) -> Result<Option<Currency>, UnknownCurrency> {
+    if code.is_empty() { Ok(None) } else { code.parse().map(Some) }
 }
 
 fn basket(fields: &mut Fields, amount: &str, lines: Vec<OrderLine>) -> Option<Basket> {
@@ -152,15 +167,22 @@ pub(super) fn products_page(
     fields.finish(|| Some((after?, size?)))
 }
 
-pub(super) fn product(message: PutProductRequest) -> Result<Product, Failure> {
+pub(super) fn product(message: PutProductRequest, default: Currency) -> Result<Product, Failure> {
     let mut fields = Fields::default();
     let product_id = fields.check("product_id", ProductId::new(message.product_id));
     let name = fields.check("name", name(message.name));
+    let currency = fields.check("currency", currency(&message.currency));
+    let currency = currency.map(|named| named.unwrap_or(default));
     let price = fields.check("price", Money::parse(&message.price));
+    let price = match (price, currency) {
+        (Some(price), Some(currency)) => fields.check("price", currency.check(price)),
+        (Some(_), None) | (None, _) => None,
+    };
     let stock = Some(message.stock).filter(|stock| (0..=MAX_STOCK).contains(stock));
     let stock = fields.check("stock", stock.ok_or("must be between 0 and 1000000000000"));
     fields.finish(|| {
-        Some(Product { product_id: product_id?, name: name?, price: price?, stock: stock? })
+        let (product_id, name, stock) = (product_id?, name?, stock?);
+        Some(Product { product_id, name, price: price?, currency: currency?, stock })
     })
 }
 

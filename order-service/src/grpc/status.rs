@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Failure, Reason, id::ProductId};
+use proto::{Failure, Reason, currency::TooFine, id::ProductId};
 use tonic::Status;
 
 use crate::{desk::Trouble, order::catalog::Refusal, placement::PlaceError};
@@ -16,8 +16,8 @@ const WHEN_AWAY: Duration = Duration::from_millis(500);
 /// After this the first request with a key is most likely done.
 const WHEN_IN_PROGRESS: Duration = Duration::from_millis(100);
 
-/// `products` are those of the request's lines, in their order, to name the line at fault.
-pub(super) fn of_place_error(error: PlaceError, products: &[ProductId]) -> Status {
+/// `products` are those of the request's lines, in the caller's order, to name the line at fault.
+pub(super) fn of_place_error(error: PlaceError, products: &[i64]) -> Status {
     let message = error.to_string();
     let failure = |reason| Failure::new(reason, message.clone());
     match error {
@@ -33,20 +33,31 @@ pub(super) fn of_place_error(error: PlaceError, products: &[ProductId]) -> Statu
         PlaceError::OutOfStock { product } => {
             failure(Reason::OutOfStock).with("product_id", product)
         }
-        PlaceError::UnknownProduct { product } => {
-            let line = products.iter().position(|named| *named == product).unwrap_or_default();
-            let field = format!("lines[{line}].product_id");
-            failure(Reason::ProductNotFound)
-                .with("product_id", product)
-                .field(field, "names no product of the catalogue")
-        }
+        PlaceError::UnknownProduct { product } => failure(Reason::ProductNotFound)
+            .with("product_id", product)
+            .field(line(products, product), "names no product of the catalogue"),
         PlaceError::TooLarge => failure(Reason::InvalidRequest)
             .field("lines", "must cost at most 100000000000000 in all"),
         PlaceError::NoLedger => failure(Reason::Unavailable).retry_after(WHEN_AWAY),
+        PlaceError::MixedCurrencies { product } => failure(Reason::InvalidRequest)
+            .with("product_id", product)
+            .field(line(products, product), "is in another currency than other lines"),
+        PlaceError::OtherCurrency { currency } => failure(Reason::InvalidRequest).field(
+            "currency",
+            format_args!("must be {currency}, as the products of the lines are"),
+        ),
+        PlaceError::TooFine { currency } => failure(Reason::AmountPrecision)
+            .field(if products.is_empty() { "amount" } else { "lines" }, TooFine { currency }),
         PlaceError::OutcomeUnknown => failure(Reason::OutcomeUnknown).retry_after(WHEN_AWAY),
         PlaceError::Trouble(trouble) => return of_trouble(trouble),
     }
     .into()
+}
+
+/// The field that names this product.
+fn line(products: &[i64], product: ProductId) -> String {
+    let line = products.iter().position(|named| *named == product.get()).unwrap_or_default();
+    format!("lines[{line}].product_id")
 }
 
 pub(super) fn of_stock_refusal(refusal: Refusal, product: ProductId) -> Status {

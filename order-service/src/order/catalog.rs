@@ -1,7 +1,7 @@
 //! Products and their stock: pure.
 
 use proto::{
-    Money,
+    Currency, Money,
     id::{AdjustmentId, ProductId},
 };
 
@@ -17,6 +17,8 @@ pub struct Product {
     pub name: String,
     /// What one costs.
     pub price: Money,
+    /// What the price is counted in.
+    pub currency: Currency,
     /// How many are left.
     pub stock: i64,
 }
@@ -83,6 +85,7 @@ mod tests {
             product_id: ProductId::new(1).unwrap(),
             name: "brick".into(),
             price: Money::parse("1").unwrap(),
+            currency: Currency::USD,
             stock,
         }
     }

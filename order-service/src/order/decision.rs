@@ -224,7 +224,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use proto::Money;
+    use proto::{Currency, Money};
 
     use super::*;
     use crate::order::request::{Basket, Line};
@@ -242,11 +242,13 @@ mod tests {
             account: AccountId::new(1).unwrap(),
             key: IdempotencyKey::new(key).unwrap(),
             basket: Basket::of_lines(lines.iter().map(line).collect()),
+            currency: None,
         };
         let claim = Claim {
             request: Arc::new(request),
             order_id: Uuid::from_u128(7),
             amount: Money::parse("5").unwrap(),
+            currency: Currency::USD,
             fence: 1,
             day: NOW.date(),
         };

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use proto::{Money, id::ProductId};
+use proto::{Currency, Money, id::ProductId};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ pub struct Claim {
     pub order_id: Uuid,
     /// The price as it was when the key was claimed.
     pub amount: Money,
+    /// What the price is counted in.
+    pub currency: Currency,
     /// Drawn at random by the first worker, one more with each takeover. With the order's id it names one claim: ids are
     /// the same for all claims of a key, fences are not.
     pub fence: i32,
@@ -109,19 +111,26 @@ impl KeyRow {
     pub fn of_order(order: &Order) -> Self {
         let request = Arc::new(order.request());
         let digest = request.digest();
-        let (order_id, amount, at) = (order.order_id, order.amount, order.placed_at);
+        let &Order { order_id, amount, currency, placed_at: at, .. } = order;
         let outcome = Outcome::Placed { payment_id: order.payment_id };
         Self {
-            claim: Claim { request, order_id, amount, fence: 0, day: at.date() },
+            claim: Claim { request, order_id, amount, currency, fence: 0, day: at.date() },
             digest,
             state: KeyState::Decided(Decided { outcome, at }),
             created_at: at,
         }
     }
 
-    /// Judges the row for a request with this digest, whose worker would have claimed it under `fence`.
-    pub fn judge(&self, digest: Digest, fence: i32) -> Finding {
-        if self.digest != digest {
+    /// Whether this is the request that claimed it: the same account and basket, and no other currency than the one that
+    /// was fixed. Lines that name none agree with any.
+    pub fn is_of(&self, request: &Request) -> bool {
+        let in_currency = |currency| currency == self.claim.currency;
+        self.digest == request.digest() && request.currency.is_none_or(in_currency)
+    }
+
+    /// Judges the row for a request whose worker would have claimed it under `fence`.
+    pub fn judge(&self, request: &Request, fence: i32) -> Finding {
+        if !self.is_of(request) {
             return Finding::Reused;
         }
         match &self.state {
@@ -141,6 +150,7 @@ impl Claim {
             account: self.request.account,
             key: self.request.key.clone(),
             amount: self.amount,
+            currency: self.currency,
             basket: self.request.basket.clone(),
             cancelled: false,
             payment_id,

@@ -15,7 +15,7 @@ pub mod request;
 pub mod standing;
 
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, IdempotencyKey},
 };
 use time::OffsetDateTime;
@@ -34,6 +34,8 @@ pub struct Order {
     pub key: IdempotencyKey,
     /// What it costs.
     pub amount: Money,
+    /// What that is counted in.
+    pub currency: Currency,
     /// What was asked for.
     pub basket: Basket,
     /// Whether it was cancelled since.
@@ -71,7 +73,7 @@ pub struct Notice {
 impl Order {
     /// The request that made it.
     pub fn request(&self) -> Request {
-        Request { account: self.account, key: self.key.clone(), basket: self.basket.clone() }
+        Request::stored(self.account, self.key.clone(), self.basket.clone(), self.currency)
     }
 
     /// Cancels it. Answers what must be told to the account service, or nothing when it was cancelled before.

@@ -1,22 +1,25 @@
 //! The board of flights: single flight per key within this process.
 //!
 //! Whoever asks for a key first becomes its pilot and starts the flight; everybody who asks while it is under way gets
-//! a seat on it. The digest is part of the key: another request under the same idempotency key flies by itself, and the
-//! database tells it what it is.
+//! a seat on it. Digest and currency are part of the key: another request under the same idempotency key flies by
+//! itself, and the database tells it what it is.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::id::{AccountId, IdempotencyKey};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey},
+};
 use tokio::sync::watch;
 
 use super::flight::Landing;
 use crate::{desk::Trouble, order::request::Digest};
 
 /// What flights are told apart by.
-pub(super) type Key = (AccountId, IdempotencyKey, Digest);
+pub(super) type Key = (AccountId, IdempotencyKey, Digest, Option<Currency>);
 
 /// A landing, shared by all who waited for it.
 pub(super) type Landed = Arc<Landing>;

@@ -171,7 +171,7 @@ impl Flight {
 
     async fn judge(&self, claim: &NewClaim, row: KeyRow) -> Result<Located, Trouble> {
         reach(Point::DuplicateRead);
-        let landing = match row.judge(claim.request.digest(), claim.fence) {
+        let landing = match row.judge(&claim.request, claim.fence) {
             Finding::Mine => return Ok(Located::Ours(row.claim)),
             Finding::LeaseOver => {
                 return Ok(self.take_over(row.claim).await?.map_or(Located::Moved, Located::Ours));
@@ -325,10 +325,10 @@ impl Flight {
     async fn read_back(&self, settlement: &Settlement) -> Option<Landing> {
         let Claim { request, fence, order_id, .. } = &settlement.claim;
         let row = self.parts.desk.key(request.account, request.key.clone()).await.ok()??;
-        let KeyRow { claim, state, digest, .. } = row;
-        if digest != request.digest() {
+        if !row.is_of(request) {
             return Some(Landing::Reused);
         }
+        let KeyRow { claim, state, .. } = row;
         match state {
             KeyState::Decided(decided) => {
                 let fresh = decided.outcome == settlement.expected();

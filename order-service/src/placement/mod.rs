@@ -9,7 +9,7 @@ mod flight;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::id::ProductId;
+use proto::{Currency, id::ProductId};
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -100,6 +100,24 @@ pub enum PlaceError {
     /// The account service was not reached yet, or works on another ledger. Nothing was done.
     #[error("the account service cannot be asked now")]
     NoLedger,
+    /// A product is in another currency than others of the lines.
+    #[error("the lines are in different currencies")]
+    MixedCurrencies {
+        /// Which.
+        product: ProductId,
+    },
+    /// The request named another currency than that of the lines.
+    #[error("the lines are in {currency}")]
+    OtherCurrency {
+        /// What they are in.
+        currency: Currency,
+    },
+    /// More decimal places than the currency has.
+    #[error("the order costs an amount with more decimal places than {currency} has")]
+    TooFine {
+        /// What it is in.
+        currency: Currency,
+    },
     /// The account service did not say, or the database did not.
     #[error("the outcome is not known yet; the same request again finds out")]
     OutcomeUnknown,
@@ -240,12 +258,24 @@ impl Placement {
         request: &Request,
         fly: impl FnOnce(Flight) -> F,
     ) -> Result<Seat, Full> {
-        let key = (request.account, request.key.clone(), request.digest());
+        let key = (request.account, request.key.clone(), request.digest(), request.currency);
         self.board.seat(key, |signals| {
             let flight = Flight::new(Arc::clone(&self.parts), signals.clone());
             let flight = fly(flight);
             self.tasks.spawn(async move { signals.land(flight.await) });
         })
+    }
+}
+
+impl From<Unpriced> for PlaceError {
+    fn from(unpriced: Unpriced) -> Self {
+        match unpriced {
+            Unpriced::UnknownProduct(product) => Self::UnknownProduct { product },
+            Unpriced::TooLarge => Self::TooLarge,
+            Unpriced::MixedCurrencies(product) => Self::MixedCurrencies { product },
+            Unpriced::OtherCurrency(currency) => Self::OtherCurrency { currency },
+            Unpriced::TooFine(currency) => Self::TooFine { currency },
+        }
     }
 }
 
@@ -255,10 +285,7 @@ fn answer(landing: &Landing, first: bool, on_duplicate: OnDuplicate) -> Result<P
         Landing::Decided { claim, decided, fresh } => (claim, decided, *fresh && first),
         Landing::Running => return Err(duplicate("E301", PlaceError::InProgress)),
         Landing::Reused => return Err(duplicate("E305", PlaceError::KeyReused)),
-        Landing::Unpriced(Unpriced::TooLarge) => return Err(PlaceError::TooLarge),
-        Landing::Unpriced(Unpriced::UnknownProduct(product)) => {
-            return Err(PlaceError::UnknownProduct { product: *product });
-        }
+        Landing::Unpriced(unpriced) => return Err((*unpriced).into()),
         Landing::Unknown => return Err(PlaceError::OutcomeUnknown),
         Landing::Trouble(trouble) => return Err((*trouble).into()),
     };

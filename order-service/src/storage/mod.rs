@@ -14,7 +14,7 @@ use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use database::{Backend, DatabaseUrl, Discontinuity, Lineage, Position, StoreError};
 use proto::{
-    Money,
+    Currency,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use serde::Serialize;
@@ -28,7 +28,7 @@ use crate::order::{
     catalog::{Adjusted, Adjustment, Product},
     decision::{Settled, Settlement},
     key::{Claim, KeyRow},
-    request::{Request, Unpriced},
+    request::{Price, Request, Unpriced},
 };
 use outbox::{Backlog, RefusedNotice, Resolved, Waiting};
 
@@ -48,25 +48,25 @@ pub struct NewClaim {
 
 impl NewClaim {
     /// What came of it, at this price. `day` is that of its row, if it got one.
-    fn answer(&self, price: Result<Money, Unpriced>, day: Option<Date>) -> Claimed {
-        let amount = match price {
-            Ok(amount) => amount,
+    fn answer(&self, price: Result<Price, Unpriced>, day: Option<Date>) -> Claimed {
+        let Price { amount, currency } = match price {
+            Ok(price) => price,
             Err(unpriced) => return Claimed::Unpriced(unpriced),
         };
         let (request, order_id, fence) = (self.request.clone(), self.order_id, self.fence);
-        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, fence, day });
+        let claim = |day| Claimed::Mine(Claim { request, order_id, amount, currency, fence, day });
         day.map_or(Claimed::Taken, claim)
     }
 }
 
 /// Which claims the database is asked about, and at which price: of each key the first that has one. The others find the
 /// key taken, by that claim or by whoever had it before.
-fn askers(claims: &[NewClaim], priced: &[Result<Money, Unpriced>]) -> Vec<Option<Money>> {
+fn askers(claims: &[NewClaim], priced: &[Result<Price, Unpriced>]) -> Vec<Option<Price>> {
     let mut seen = HashSet::new();
-    let mut ask = |claim: &NewClaim, price: &Result<Money, Unpriced>| {
-        let amount = (*price).ok()?;
+    let mut ask = |claim: &NewClaim, price: &Result<Price, Unpriced>| {
+        let price = (*price).ok()?;
         let name = (claim.request.account, claim.request.key.clone());
-        seen.insert(name).then_some(amount)
+        seen.insert(name).then_some(price)
     };
     claims.iter().zip(priced).map(|(claim, price)| ask(claim, price)).collect()
 }
@@ -150,8 +150,9 @@ pub trait Store: Sized + Send + 'static {
     /// How many connections can write at once without getting in each other's way.
     const WRITERS_MAX: usize;
 
-    /// A store that connects when it is first used. `None` when the address is another backend's.
-    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self>;
+    /// A store that connects when it is first used. `None` when the address is another backend's. Rows from before there
+    /// were currencies have none, and are in the default.
+    fn open(url: &DatabaseUrl, leases: Leases, default: Currency) -> Option<Self>;
 
     /// Notices when the database went back in time, and refuses work from then on.
     #[must_use]

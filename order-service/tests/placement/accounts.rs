@@ -46,7 +46,7 @@ pub(crate) enum Refunds {
 /// What it was asked to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
-    Reserve { reserve_id: String, amount: String },
+    Reserve { reserve_id: String, amount: String, currency: String },
     Capture { reserve_id: String },
     Release { reserve_id: String },
     Refund { reserve_id: String, refund_id: String, amount: String },
@@ -121,8 +121,8 @@ impl Accounts {
             }
             Command::Refund(request) => return Ok(self.refunded(request)),
         };
-        let ReserveRequest { reserve_id, amount, .. } = request;
-        self.note(Asked::Reserve { reserve_id, amount });
+        let ReserveRequest { reserve_id, amount, currency, .. } = request;
+        self.note(Asked::Reserve { reserve_id, amount, currency });
         let mut mood = self.mood.subscribe();
         let mood = *mood.wait_for(|mood| *mood != Mood::Silent).await.unwrap();
         match mood {

@@ -32,6 +32,7 @@ pub(crate) struct World {
 
 pub(crate) struct Pod {
     pub(crate) orders: OrderServiceClient<Channel>,
+    pub(crate) channel: Channel,
     trigger: Trigger,
     running: JoinHandle<Summary>,
 }
@@ -63,14 +64,15 @@ impl World {
         ];
         let args = Args::parse_from(fixed.iter().chain(flags));
         let config = args.validate().unwrap();
-        let (url, leases) = (self.place.url.clone(), config.leases);
-        let open = move || SqliteStore::open(&url, leases).unwrap();
+        let (url, leases, currency) = (self.place.url.clone(), config.leases, config.currency);
+        let open = move || SqliteStore::open(&url, leases, currency).unwrap();
         let service = Service::bind(open, SqliteStore::WRITERS_MAX, config).await.unwrap();
         let (trigger, signals) = Signals::by_hand();
         let target = format!("static:///{}", service.local_addr());
         let channel = Channel::builder(target).wait_for_ready(true).build().unwrap();
         let running = tokio::spawn(service.run(signals));
-        self.pods.push(Pod { orders: OrderServiceClient::new(channel), trigger, running });
+        let orders = OrderServiceClient::new(channel.clone());
+        self.pods.push(Pod { orders, channel, trigger, running });
     }
 
     pub(crate) fn store(&self) -> SqliteStore {

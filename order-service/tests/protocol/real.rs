@@ -11,7 +11,7 @@ use order_service::order::{
     request::{Basket, Digest, Line, Request},
 };
 use proto::{
-    Money, Reason,
+    Currency, Money, Reason,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use time::{Duration, OffsetDateTime};
@@ -76,7 +76,7 @@ impl Asked {
         self.known().digest
     }
 
-    fn request(self) -> Arc<Request> {
+    pub(crate) fn request(self) -> Arc<Request> {
         Arc::clone(&self.known().request)
     }
 
@@ -99,7 +99,7 @@ impl Known {
     fn of(basket: Basket) -> Self {
         let key = IdempotencyKey::new("the-key").expect("a short text is a key");
         let account = AccountId::new(1).expect("one is greater than zero");
-        let request = Request { account, key, basket };
+        let request = Request::stored(account, key, basket, Currency::USD);
         Self { digest: request.digest(), request: Arc::new(request) }
     }
 }
@@ -110,6 +110,7 @@ impl Claim {
             request: self.asked.request(),
             order_id: uuid(self.order_id),
             amount: amount(),
+            currency: Currency::USD,
             fence: self.fence,
             day: NOW.date() + Duration::days(self.day.into()),
         }

@@ -242,7 +242,7 @@ impl Protocol {
         // the worker's id and nobody took it over.
         let is_own = found.claim.order_id == order_id && found.claim.fence == 1;
         let fence = if is_own { found.claim.fence } else { NOT_OWN };
-        world.workers[worker] = match found.row().judge(asked.digest(), fence) {
+        world.workers[worker] = match found.row().judge(&asked.request(), fence) {
             Finding::Reused => Step::Landed(Landing::Reused),
             Finding::Decided(_) => Step::Landed(found.landing()),
             Finding::LeaseOver => Step::Sees { claim: found.claim, give_up: false },

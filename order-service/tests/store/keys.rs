@@ -61,8 +61,8 @@ async fn a_claim_that_went_through_after_all_is_found_to_be_ones_own<S: Fresh>()
     let again = store.claim(std::slice::from_ref(&wanted)).await.unwrap().remove(0);
     assert_eq!(again, Claimed::Taken);
     let row = store.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
-    assert_eq!(row.judge(wanted.request.digest(), wanted.fence), Finding::Mine);
-    assert_eq!(row.judge(wanted.request.digest(), wanted.fence + 1), Finding::Running);
+    assert_eq!(row.judge(&wanted.request, wanted.fence), Finding::Mine);
+    assert_eq!(row.judge(&wanted.request, wanted.fence + 1), Finding::Running);
     assert_eq!(first, Claimed::Mine(row.claim));
 }
 
@@ -71,7 +71,7 @@ async fn another_request_under_the_key_is_told_so<S: Fresh>() {
     let mut store = place.store::<S>(LONG);
     let first = claim(&mut store, &amount(1, "k", "10")).await;
     let row = store.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
-    assert_eq!(row.judge(amount(1, "k", "11").digest(), first.fence), Finding::Reused);
+    assert_eq!(row.judge(&amount(1, "k", "11"), first.fence), Finding::Reused);
 }
 
 async fn a_lease_that_runs_is_not_taken_over<S: Fresh>() {

@@ -4,6 +4,7 @@
 
 mod batches;
 mod catalog;
+mod currency;
 mod keys;
 mod lineage;
 mod midnight;

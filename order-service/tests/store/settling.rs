@@ -15,13 +15,10 @@ use tokio::task::JoinSet;
 use crate::{
     on_both,
     support::{
-        Fresh, LONG, OVER, Place, account, amount, claim, key, lines, new_claim, product, settle,
-        settlement,
+        Fresh, LONG, OTHER_FENCE, OVER, Place, account, amount, claim, key, lines, new_claim,
+        product, settle, settlement,
     },
 };
-
-/// Of no claim.
-const OTHER_FENCE: i32 = 77;
 
 on_both!(
     a_reserved_order_is_placed_with_payment_and_capture,
@@ -124,8 +121,8 @@ async fn bug_10_a_key_that_was_dropped_answers_from_its_order<S: Fresh>() {
     let [None, Some(row), Some(_)] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.claim.order_id, row.claim.amount), (first.order_id, first.amount));
     assert_eq!(row.state, KeyState::Decided(before.clone()));
-    assert_eq!(row.judge(other.digest(), OTHER_FENCE), Finding::Reused);
-    assert_eq!(row.judge(own.digest(), OTHER_FENCE), Finding::Decided(before));
+    assert_eq!(row.judge(&other, OTHER_FENCE), Finding::Reused);
+    assert_eq!(row.judge(&own, OTHER_FENCE), Finding::Decided(before));
     assert!(store.verify().await.unwrap().is_empty());
 }
 

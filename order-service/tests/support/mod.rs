@@ -15,7 +15,7 @@ use order_service::{
     },
 };
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use sqlx::ConnectOptions;
@@ -33,6 +33,9 @@ pub(crate) const LONG: Leases = Leases {
 
 /// Leases that are over as soon as they are given.
 pub(crate) const OVER: Leases = Leases { key: Duration::ZERO, notice: Duration::ZERO, ..LONG };
+
+/// Of no claim.
+pub(crate) const OTHER_FENCE: i32 = 77;
 
 /// A migrated database that nobody else uses. It goes away with this value.
 pub(crate) struct Place {
@@ -68,7 +71,12 @@ impl Place {
 
     /// A store with a connection of its own.
     pub(crate) fn store<S: Store>(&self, leases: Leases) -> S {
-        S::open(&self.url, leases).unwrap()
+        self.store_in(leases, Currency::USD)
+    }
+
+    /// The same, of a service whose default is another currency.
+    pub(crate) fn store_in<S: Store>(&self, leases: Leases, default: Currency) -> S {
+        S::open(&self.url, leases, default).unwrap()
     }
 }
 
@@ -106,7 +114,16 @@ pub(crate) fn new_id() -> Uuid {
 }
 
 pub(crate) fn amount(id: i64, text: &str, amount: &str) -> Request {
-    Request { account: account(id), key: key(text), basket: Basket::Amount(money(amount)) }
+    amount_in(Currency::USD, id, text, amount)
+}
+
+pub(crate) fn amount_in(currency: Currency, id: i64, text: &str, amount: &str) -> Request {
+    let (basket, currency) = (Basket::Amount(money(amount)), Some(currency));
+    Request { account: account(id), key: key(text), basket, currency }
+}
+
+pub(crate) fn currency(code: &str) -> Currency {
+    code.parse().unwrap()
 }
 
 pub(crate) fn lines(id: i64, text: &str, lines: &[(i64, i64)]) -> Request {
@@ -115,12 +132,16 @@ pub(crate) fn lines(id: i64, text: &str, lines: &[(i64, i64)]) -> Request {
         quantity: *quantity,
     };
     let basket = Basket::of_lines(lines.iter().map(line).collect());
-    Request { account: account(id), key: key(text), basket }
+    Request { account: account(id), key: key(text), basket, currency: None }
 }
 
 pub(crate) fn product(id: i64, price: &str, stock: i64) -> Product {
-    let product_id = ProductId::new(id).unwrap();
-    Product { product_id, name: format!("product {id}"), price: money(price), stock }
+    product_in(Currency::USD, id, price, stock)
+}
+
+pub(crate) fn product_in(currency: Currency, id: i64, price: &str, stock: i64) -> Product {
+    let (product_id, name) = (ProductId::new(id).unwrap(), format!("product {id}"));
+    Product { product_id, name, price: money(price), currency, stock }
 }
 
 pub(crate) fn new_claim(request: &Request) -> NewClaim {

@@ -113,6 +113,10 @@ pub struct ReserveRequest {
     /// How long the hold lasts at most, 1 second to 30 days. Unset: the server's default, 7 days.
     #[prost(message, optional, tag = "5")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
+    /// ISO 4217: what the amount is counted in. Another one than the account's is FAILED_PRECONDITION (CURRENCY_MISMATCH).
+    /// Empty: not checked.
+    #[prost(string, tag = "6")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// Says that the money is held, or was.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -596,8 +600,9 @@ pub mod account_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Holds an amount until it is captured, released or expires. Idempotent by reserve_id within the account.
-        /// A refusal is final and remembered: FAILED_PRECONDITION (INSUFFICIENT_FUNDS) or NOT_FOUND (ACCOUNT_NOT_FOUND) is
-        /// the answer to this reserve_id for ever, whatever is deposited later. A reserve_id seen before with another amount
+        /// A refusal is final and remembered: FAILED_PRECONDITION (INSUFFICIENT_FUNDS, CURRENCY_MISMATCH), INVALID_ARGUMENT
+        /// (AMOUNT_PRECISION) or NOT_FOUND (ACCOUNT_NOT_FOUND) is the answer to this reserve_id for ever, whatever is deposited
+        /// later and whichever currency is named. A reserve_id seen before with another amount
         /// or order_id is INVALID_ARGUMENT (RESERVATION_MISMATCH). After a Release of the same reserve_id, even one that came
         /// first, it is FAILED_PRECONDITION (RESERVATION_RELEASED).
         pub async fn reserve(
@@ -827,8 +832,9 @@ pub mod account_service_server {
             request: tonic::Request<super::GetAccountRequest>,
         ) -> std::result::Result<tonic::Response<super::Account>, tonic::Status>;
         /// Holds an amount until it is captured, released or expires. Idempotent by reserve_id within the account.
-        /// A refusal is final and remembered: FAILED_PRECONDITION (INSUFFICIENT_FUNDS) or NOT_FOUND (ACCOUNT_NOT_FOUND) is
-        /// the answer to this reserve_id for ever, whatever is deposited later. A reserve_id seen before with another amount
+        /// A refusal is final and remembered: FAILED_PRECONDITION (INSUFFICIENT_FUNDS, CURRENCY_MISMATCH), INVALID_ARGUMENT
+        /// (AMOUNT_PRECISION) or NOT_FOUND (ACCOUNT_NOT_FOUND) is the answer to this reserve_id for ever, whatever is deposited
+        /// later and whichever currency is named. A reserve_id seen before with another amount
         /// or order_id is INVALID_ARGUMENT (RESERVATION_MISMATCH). After a Release of the same reserve_id, even one that came
         /// first, it is FAILED_PRECONDITION (RESERVATION_RELEASED).
         async fn reserve(

@@ -14,6 +14,9 @@ pub struct Product {
     /// How many are left, never negative.
     #[prost(int64, tag = "4")]
     pub stock: i64,
+    /// ISO 4217: what the price is counted in.
+    #[prost(string, tag = "5")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// Asks for a product to be created or set.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -24,12 +27,15 @@ pub struct PutProductRequest {
     /// 1 to 200 characters, no control characters.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    /// What one costs.
+    /// What one costs, with no more decimal places than its currency has.
     #[prost(string, tag = "3")]
     pub price: ::prost::alloc::string::String,
     /// Zero or more, at most 10^12.
     #[prost(int64, tag = "4")]
     pub stock: i64,
+    /// ISO 4217, or empty for the server's default (--default-currency).
+    #[prost(string, tag = "5")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// Names a product.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -635,6 +641,9 @@ pub struct Order {
     /// When it was placed.
     #[prost(message, optional, tag = "7")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// ISO 4217: what the amount is counted in, fixed with the price when the key was claimed.
+    #[prost(string, tag = "8")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// The payment of an order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -657,6 +666,9 @@ pub struct Payment {
     /// When it was made.
     #[prost(message, optional, tag = "6")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// ISO 4217: the order's.
+    #[prost(string, tag = "7")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// Asks for an order.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -676,6 +688,10 @@ pub struct PlaceOrderRequest {
     /// What to do when the key was seen before.
     #[prost(enumeration = "OnDuplicate", tag = "5")]
     pub on_duplicate: i32,
+    /// ISO 4217. With an amount, empty: the server's default. With lines, empty: that of their products; if it is named, it
+    /// must be theirs.
+    #[prost(string, tag = "6")]
+    pub currency: ::prost::alloc::string::String,
 }
 /// The order and its payment as they were when the order was placed: every answer to one key is the same.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -941,14 +957,18 @@ pub mod order_service_client {
         /// Places an order and pays for it, all or nothing. Idempotent by (account_id, idempotency_key): one key makes one
         /// order at most, for as long as the order exists. Always send the same key when trying again.
         ///
-        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines,
-        ///  OUT_OF_STOCK (E306) when a product runs out.
+        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines
+        ///  (metadata `cause`: INSUFFICIENT_FUNDS, CURRENCY_MISMATCH when the account is in another currency, ...), OUT_OF_STOCK
+        ///  (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
         /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
         ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
-        /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
-        ///  Nothing runs.
+        /// * The key is new, and the order has no price: NOT_FOUND (PRODUCT_NOT_FOUND), or INVALID_ARGUMENT naming the field
+        ///  when products are in different currencies or in another one than `currency`, or when the amount has more decimal
+        ///  places than its currency (AMOUNT_PRECISION). Nothing is remembered.
+        /// * The key came with another request (account, amount, lines or currency): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED
+        ///  (E305). Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
         ///
         /// How long an answer stands: an order is the answer to its key for ever. A refusal (E303, E306) is the answer for the
@@ -1093,14 +1113,18 @@ pub mod order_service_server {
         /// Places an order and pays for it, all or nothing. Idempotent by (account_id, idempotency_key): one key makes one
         /// order at most, for as long as the order exists. Always send the same key when trying again.
         ///
-        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines,
-        ///  OUT_OF_STOCK (E306) when a product runs out.
+        /// * The key is new: the order is placed, or refused. PAYMENT_FAILED (E303) when the account service declines
+        ///  (metadata `cause`: INSUFFICIENT_FUNDS, CURRENCY_MISMATCH when the account is in another currency, ...), OUT_OF_STOCK
+        ///  (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
         /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
         ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
-        /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
-        ///  Nothing runs.
+        /// * The key is new, and the order has no price: NOT_FOUND (PRODUCT_NOT_FOUND), or INVALID_ARGUMENT naming the field
+        ///  when products are in different currencies or in another one than `currency`, or when the amount has more decimal
+        ///  places than its currency (AMOUNT_PRECISION). Nothing is remembered.
+        /// * The key came with another request (account, amount, lines or currency): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED
+        ///  (E305). Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
         ///
         /// How long an answer stands: an order is the answer to its key for ever. A refusal (E303, E306) is the answer for the

@@ -62,8 +62,15 @@ impl Pods {
             Call::Reserve { account: account_id, reserve_id, units } => {
                 let order_id = format!("not an order: {reserve_id}");
                 let amount = money(units);
-                let request =
-                    ReserveRequest { account_id, amount, reserve_id, order_id, ttl: None };
+                let currency = String::new();
+                let request = ReserveRequest {
+                    account_id,
+                    amount,
+                    reserve_id,
+                    order_id,
+                    ttl: None,
+                    currency,
+                };
                 answered(accounts.reserve(self::request(request)).await, |_| Answer::Done)
             }
             Call::Release { account: account_id, reserve_id } => {
@@ -98,7 +105,8 @@ fn place(account_id: i64, idempotency_key: String, body: Body, reject: bool) -> 
         }
     };
     let on_duplicate = on_duplicate.into();
-    PlaceOrderRequest { account_id, idempotency_key, amount, lines, on_duplicate }
+    let currency = String::new();
+    PlaceOrderRequest { account_id, idempotency_key, amount, lines, on_duplicate, currency }
 }
 
 fn placed(reply: PlaceOrderReply) -> Answer {

@@ -202,7 +202,8 @@ impl World {
         }
         for (product_id, units, stock) in [(PLENTY, 30_000, 1_000_000), (SCARCE, 70_000, 40)] {
             let (name, price) = (format!("product {product_id}"), text(units));
-            let request = PutProductRequest { product_id, name, price, stock };
+            let currency = String::new();
+            let request = PutProductRequest { product_id, name, price, stock, currency };
             catalog.put_product(request).await.map_err(HarnessError::call("put a product"))?;
             opening.products.insert(product_id, (units, stock));
         }

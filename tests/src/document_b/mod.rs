@@ -75,6 +75,7 @@ pub async fn run(
         amount: String::new(),
         lines: vec![OrderLine { product_id: id, quantity: 1 }],
         on_duplicate: mode.into(),
+        currency: String::new(),
     };
     let (answers, elapsed) = crowd(clients, requests, &request).await;
     let answers = count(&answers);
@@ -107,6 +108,7 @@ async fn prepare(clients: &Clients, id: i64) -> Result<(), HarnessError> {
         name: "Document B's product".to_owned(),
         price: PRICE.to_owned(),
         stock: STOCK,
+        currency: String::new(),
     };
     let put = clients.catalog.clone().put_product(product).await;
     put.map(drop).map_err(HarnessError::call("put the product"))

@@ -222,5 +222,6 @@ fn request(case: Case, caller: usize) -> PlaceOrderRequest {
         amount: PRICES[usize::from(differs)].to_string(),
         lines: Vec::new(),
         on_duplicate: OnDuplicate::Replay.into(),
+        currency: String::new(),
     }
 }

@@ -67,6 +67,7 @@ impl Mix {
             amount,
             lines,
             on_duplicate: self.on_duplicate.into(),
+            currency: String::new(),
         }
     }
 

@@ -55,6 +55,7 @@ pub async fn put_products(channel: &Channel, count: u32, stock: i64) -> Result<(
                 name: format!("product {product}"),
                 price: "1".to_owned(),
                 stock,
+                currency: String::new(),
             };
             stub.put_product(request).await.map_err(HarnessError::call("put a product"))
         }

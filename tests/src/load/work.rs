@@ -62,6 +62,7 @@ impl Work for Reserves {
             reserve_id: order.idempotency_key.clone(),
             order_id: order.idempotency_key,
             ttl: None,
+            currency: String::new(),
         });
         request.set_timeout(self.deadline);
         let mut stub = AccountServiceClient::new(self.connections.of_request(number));

@@ -115,13 +115,22 @@ async fn bad_input_is_refused_by_field_and_leaves_nothing() {
     world.stop_and_verify();
 }
 
+fn currencies() -> [Value; 5] {
+    [json!("EURO"), json!("eur"), json!("XX"), json!("ZZZ"), json!("E R")]
+}
+
+/// More decimal places than dollars and euros have.
+fn finer_than_a_cent() -> [Value; 2] {
+    [json!("1.001"), json!("0.0001")]
+}
+
 async fn account_fields(matrix: &mut Matrix) {
     let service = "account.v1.AccountService";
     let open = json!({"account_id": 8, "currency": "EUR", "opening_balance": "1"});
     let method = format!("{service}/OpenAccount");
     matrix.field(&method, &open, "account_id", &numbers()).await;
-    let currencies = [json!("EURO"), json!("eur"), json!("XX"), json!("ZZZ"), json!("E R")];
-    matrix.field(&method, &open, "currency", &currencies).await;
+    matrix.field(&method, &open, "currency", &currencies()).await;
+    matrix.field(&method, &open, "opening_balance", &finer_than_a_cent()).await;
     let openings: Vec<Value> = amounts().into_iter().filter(|amount| amount != "0").collect();
     matrix.field(&method, &open, "opening_balance", &openings).await;
 
@@ -129,12 +138,14 @@ async fn account_fields(matrix: &mut Matrix) {
     let method = format!("{service}/Deposit");
     matrix.field(&method, &deposit, "account_id", &numbers()).await;
     matrix.field(&method, &deposit, "amount", &required_amounts()).await;
+    matrix.field(&method, &deposit, "amount", &finer_than_a_cent()).await;
     matrix.field(&method, &deposit, "deposit_id", &texts()).await;
 
     let reserve = json!({"account_id": 7, "amount": "1", "reserve_id": "r", "order_id": "o"});
     let method = format!("{service}/Reserve");
     matrix.field(&method, &reserve, "account_id", &numbers()).await;
     matrix.field(&method, &reserve, "amount", &required_amounts()).await;
+    matrix.field(&method, &reserve, "currency", &currencies()).await;
     matrix.field(&method, &reserve, "reserve_id", &texts()).await;
     matrix.field(&method, &reserve, "order_id", &texts()).await;
     let ttls = [json!("0s"), json!("-5s"), json!("0.5s"), json!("2592001s")];
@@ -165,6 +176,8 @@ async fn order_fields(matrix: &mut Matrix) {
     matrix.field(&method, &place, "account_id", &numbers()).await;
     matrix.field(&method, &place, "idempotency_key", &texts()).await;
     matrix.field(&method, &place, "amount", &amounts()).await;
+    matrix.field(&method, &place, "amount", &finer_than_a_cent()).await;
+    matrix.field(&method, &place, "currency", &currencies()).await;
     matrix.field(&method, &place, "on_duplicate", &[json!(9)]).await;
 
     let with = |lines: Value| json!({"account_id": 7, "idempotency_key": "k", "lines": lines});
@@ -204,6 +217,8 @@ async fn catalog_fields(matrix: &mut Matrix) {
     let names = [json!(""), json!("x".repeat(201)), json!("a\u{7}b")];
     matrix.field(&method, &product, "name", &names).await;
     matrix.field(&method, &product, "price", &required_amounts()).await;
+    matrix.field(&method, &product, "price", &finer_than_a_cent()).await;
+    matrix.field(&method, &product, "currency", &currencies()).await;
     let stocks = [json!(-1), json!(1_000_000_000_001_i64), json!(i64::MAX)];
     matrix.field(&method, &product, "stock", &stocks).await;
     let method = format!("{service}/AdjustStock");
@@ -253,6 +268,7 @@ async fn a_message_over_the_size_limit_is_refused() {
         name: "x".repeat(2 * 1024 * 1024),
         price: "1".to_owned(),
         stock: 1,
+        currency: String::new(),
     };
     let refused = world.clients.catalog.clone().put_product(request).await.unwrap_err();
     assert_eq!(refused.code() as i64, RESOURCE_EXHAUSTED, "{refused}");

@@ -11,6 +11,8 @@ mod crashes;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod currency;
+#[cfg(test)]
 mod database_away;
 #[cfg(test)]
 mod leaving;

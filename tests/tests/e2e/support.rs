@@ -52,7 +52,8 @@ impl World {
     /// Puts a product.
     pub(crate) async fn product(&self, product_id: i64, price: &str, stock: i64) {
         let (name, price) = (format!("product {product_id}"), price.to_owned());
-        let request = PutProductRequest { product_id, name, price, stock };
+        let currency = String::new();
+        let request = PutProductRequest { product_id, name, price, stock, currency };
         self.clients.catalog.clone().put_product(request).await.unwrap();
     }
 
@@ -137,6 +138,7 @@ pub(crate) fn order(account_id: i64, key: &str, amount: &str) -> PlaceOrderReque
         amount: amount.to_owned(),
         lines: Vec::new(),
         on_duplicate: OnDuplicate::Replay.into(),
+        currency: String::new(),
     }
 }
 

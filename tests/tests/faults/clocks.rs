@@ -115,6 +115,7 @@ async fn a_hold_is_neither_ended_nor_prolonged_by_a_pod_whose_clock_is_off() {
             reserve_id: reserve_id.to_owned(),
             order_id: "none".to_owned(),
             ttl: Some(ttl),
+            currency: String::new(),
         };
         let began = Instant::now();
         let held = accounts.reserve(request).await.unwrap().into_inner().reservation.unwrap();

@@ -70,6 +70,7 @@ impl Scene {
             amount,
             lines,
             on_duplicate: OnDuplicate::Replay.into(),
+            currency: String::new(),
         }
     }
 

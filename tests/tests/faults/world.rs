@@ -143,7 +143,8 @@ impl World {
         accounts.open_account(request).await.unwrap();
         let mut catalog = CatalogServiceClient::new(connect(&self.cluster.order[0]).await.unwrap());
         let (name, price) = ("scarce".to_owned(), PRICE.to_string());
-        let request = PutProductRequest { product_id: SCARCE, name, price, stock: 1 };
+        let currency = String::new();
+        let request = PutProductRequest { product_id: SCARCE, name, price, stock: 1, currency };
         catalog.put_product(request).await.unwrap();
     }
 

@@ -107,7 +107,7 @@ pub(super) async fn named_reservations(
         keys.iter().map(|(account, id)| (account.get(), id.as_str())).unzip();
     let rows: Vec<ReservationRow> = sqlx::query_as(
         "SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline,
-                created_at, expires_at
+                cause, created_at, expires_at
          FROM reservations
          JOIN unnest($1::bigint[], $2::text[]) AS key (account_id, reserve_id)
              USING (account_id, reserve_id)",

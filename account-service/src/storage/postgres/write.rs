@@ -75,9 +75,10 @@ pub(super) async fn new_reservations(
     }
     let result = sqlx::query(
         "INSERT INTO reservations (account_id, reserve_id, order_id, amount, captured, refunded,
-             state, decline, created_at, expires_at)
+             state, decline, cause, created_at, expires_at)
          SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::numeric[],
-             $6::numeric[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[])",
+             $6::numeric[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],
+             $11::timestamptz[])",
     )
     .bind(column(rows, |row| row.account_id.get()))
     .bind(column(rows, |row| row.reserve_id.as_str()))
@@ -87,6 +88,7 @@ pub(super) async fn new_reservations(
     .bind(column(rows, |row| row.refunded.decimal()))
     .bind(column(rows, |row| state_names(row.state).0))
     .bind(column(rows, |row| state_names(row.state).1))
+    .bind(column(rows, |row| state_names(row.state).2))
     .bind(column(rows, |row| row.created_at))
     .bind(column(rows, |row| row.expires_at))
     .execute(connection)

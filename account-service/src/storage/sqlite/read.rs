@@ -96,7 +96,7 @@ pub(super) async fn named_reservations(
     }
     let rows: Vec<ReservationRow> = sqlx::query_as(
         "SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline,
-                created_at, expires_at
+                cause, created_at, expires_at
          FROM json_each(?1) AS key CROSS JOIN reservations
              ON account_id = key.value ->> 0 AND reserve_id = key.value ->> 1",
     )

@@ -59,12 +59,12 @@ pub(super) async fn new_reservations(
     rows: &[Reservation],
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO reservations (account_id, reserve_id, order_id, amount, captured,
-            refunded, state, decline, created_at, expires_at)
+            refunded, state, decline, cause, created_at, expires_at)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-            value ->> 6, value ->> 7, value ->> 8, value ->> 9
+            value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10
         FROM json_each(?1)";
     write(connection, sql, rows, |row| {
-        let (state, decline) = state_names(row.state);
+        let (state, decline, cause) = state_names(row.state);
         json!([
             row.account_id,
             row.reserve_id,
@@ -74,6 +74,7 @@ pub(super) async fn new_reservations(
             row.refunded.units(),
             state,
             decline,
+            cause,
             micros(row.created_at),
             row.expires_at.map(micros),
         ])

@@ -1,7 +1,7 @@
 //! The catalogue.
 
 use database::{Postgres, Transaction};
-use proto::id::ProductId;
+use proto::{Currency, id::ProductId};
 use sqlx::{PgConnection, Row};
 
 use super::rows;
@@ -11,18 +11,21 @@ use crate::{
 };
 
 const PUT: &str = "
-    INSERT INTO products AS p (product_id, name, price, stock, supplied) VALUES ($1, $2, $3, $4, $4)
+    INSERT INTO products AS p (product_id, name, price, stock, supplied, currency)
+    VALUES ($1, $2, $3, $4, $4, $5)
     ON CONFLICT (product_id) DO UPDATE
     SET name = excluded.name, price = excluded.price, stock = excluded.stock,
-        supplied = p.supplied + excluded.stock - p.stock";
+        supplied = p.supplied + excluded.stock - p.stock, currency = excluded.currency";
 
-const READ: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = ANY($1)";
+const READ: &str =
+    "SELECT product_id, name, price, currency, stock FROM products WHERE product_id = ANY($1)";
 
 const LIST: &str = "
-    SELECT product_id, name, price, stock FROM products
+    SELECT product_id, name, price, currency, stock FROM products
     WHERE $1::bigint IS NULL OR product_id > $1 ORDER BY product_id LIMIT $2";
 
-const READ_ONE: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = $1";
+const READ_ONE: &str =
+    "SELECT product_id, name, price, currency, stock FROM products WHERE product_id = $1";
 
 /// Locks products, in product order as settling does, so that no two transactions wait for each other in a circle.
 pub(super) const LOCK_PRODUCTS: &str =
@@ -54,6 +57,7 @@ impl Transaction<Postgres> for PutProducts<'_> {
                 .bind(&product.name)
                 .bind(product.price.decimal())
                 .bind(product.stock)
+                .bind(product.currency.code())
                 .execute(&mut *connection)
                 .await?;
         }
@@ -63,6 +67,8 @@ impl Transaction<Postgres> for PutProducts<'_> {
 
 pub(super) struct ReadProducts<'a> {
     pub(super) ids: &'a [ProductId],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ReadProducts<'_> {
@@ -72,14 +78,16 @@ impl Transaction<Postgres> for ReadProducts<'_> {
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
         let ids: Vec<_> = self.ids.iter().map(|id| id.get()).collect();
         let found = sqlx::query(READ).bind(ids).fetch_all(connection).await?;
-        let named = |row| rows::product(row).map(|product| (product.product_id, product));
-        let found = found.iter().map(named).collect::<sqlx::Result<Found<_, _>>>()?;
+        let product = |row| rows::product(row, self.default).map(|p| (p.product_id, p));
+        let found = found.iter().map(product).collect::<sqlx::Result<Found<_, _>>>()?;
         Ok(found.answers(self.ids))
     }
 }
 
 pub(super) struct ListProducts<'a> {
     pub(super) pages: &'a [(Option<ProductId>, usize)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ListProducts<'_> {
@@ -91,7 +99,8 @@ impl Transaction<Postgres> for ListProducts<'_> {
         for (after, limit) in self.pages {
             let query = sqlx::query(LIST).bind(after.map(ProductId::get)).bind(*limit as i64);
             let found = query.fetch_all(&mut *connection).await?;
-            lists.push(found.iter().map(rows::product).collect::<sqlx::Result<_>>()?);
+            let product = |row| rows::product(row, self.default);
+            lists.push(found.iter().map(product).collect::<sqlx::Result<_>>()?);
         }
         Ok(lists)
     }
@@ -99,6 +108,8 @@ impl Transaction<Postgres> for ListProducts<'_> {
 
 pub(super) struct AdjustStock<'a> {
     pub(super) adjustments: &'a [Adjustment],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for AdjustStock<'_> {
@@ -110,16 +121,20 @@ impl Transaction<Postgres> for AdjustStock<'_> {
         sqlx::query(LOCK_PRODUCTS).bind(products).execute(&mut *connection).await?;
         let mut adjusted = Vec::with_capacity(self.adjustments.len());
         for adjustment in self.adjustments {
-            adjusted.push(adjust(connection, adjustment).await?);
+            adjusted.push(adjust(connection, adjustment, self.default).await?);
         }
         Ok(adjusted)
     }
 }
 
-async fn adjust(connection: &mut PgConnection, adjustment: &Adjustment) -> sqlx::Result<Adjusted> {
+async fn adjust(
+    connection: &mut PgConnection,
+    adjustment: &Adjustment,
+    default: Currency,
+) -> sqlx::Result<Adjusted> {
     let Adjustment { product_id, adjustment_id, delta } = adjustment;
     let row = sqlx::query(READ_ONE).bind(product_id.get()).fetch_optional(&mut *connection).await?;
-    let product = row.as_ref().map(rows::product).transpose()?;
+    let product = row.as_ref().map(|row| rows::product(row, default)).transpose()?;
     let before = sqlx::query(ADJUSTED_BEFORE)
         .bind(product_id.get())
         .bind(adjustment_id.as_str())

@@ -20,13 +20,16 @@ use std::{
 
 use database::{Postgres, Transaction};
 use failpoint::{Safeguard, is_off};
-use proto::{Money, id::ProductId};
+use proto::{Currency, id::ProductId};
 use sqlx::{PgConnection, Row};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::rows;
-use crate::storage::{self, Claimed, NewClaim};
+use crate::{
+    order::request::Price,
+    storage::{self, Claimed, NewClaim},
+};
 
 /// How near is near: many times longer than a statement may take, and than clocks drift between two claims.
 const MIDNIGHT_WINDOW: Duration = Duration::from_secs(120);
@@ -38,7 +41,7 @@ const LOCK: &str = "
         ORDER BY lock
     ) AS locks";
 
-const PRICES: &str = "SELECT product_id, price FROM products WHERE product_id = ANY($1)";
+const PRICES: &str = "SELECT product_id, price, currency FROM products WHERE product_id = ANY($1)";
 
 /// A scalar subquery is looked up key by key. Asked with NOT EXISTS, the planner makes an anti join of it that reads the
 /// whole day.
@@ -47,13 +50,14 @@ macro_rules! claim_unless {
         concat!(
             "
     INSERT INTO idempotency_keys (
-        account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, request, created_at
+        account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, currency,
+        request, created_at
     )
     SELECT
         c.account_id, c.idempotency_key, (now() AT TIME ZONE 'UTC')::date, c.order_id, 'PROCESSING', c.fence,
-        now() + make_interval(secs => $7), c.digest, c.amount, c.request, now()
-    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $8::int[])
-        AS c (account_id, idempotency_key, order_id, digest, amount, request, fence)
+        now() + make_interval(secs => $7), c.digest, c.amount, c.currency, c.request, now()
+    FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $8::int[], $9::text[])
+        AS c (account_id, idempotency_key, order_id, digest, amount, request, fence, currency)
     WHERE (
         SELECT other.day FROM idempotency_keys AS other
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
@@ -84,6 +88,8 @@ pub(super) struct ClaimKeys<'a> {
     pub(super) lease: Duration,
     /// Take the midnight lock; the work must then run in a transaction.
     pub(super) serialise: bool,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 pub(super) struct ClaimedKeys {
@@ -103,14 +109,14 @@ impl Transaction<Postgres> for ClaimKeys<'_> {
     type Output = ClaimedKeys;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<ClaimedKeys> {
-        let prices = prices(connection, self.claims).await?;
-        let priced: Vec<_> =
-            self.claims.iter().map(|claim| claim.request.basket.price(&prices)).collect();
+        let prices = prices(connection, self.claims, self.default).await?;
+        let price = |claim: &NewClaim| claim.request.price(&prices, self.default);
+        let priced: Vec<_> = self.claims.iter().map(price).collect();
         let askers = storage::askers(self.claims, &priced);
         let (days, now) = self.insert(connection, &askers).await?;
         #[cfg(feature = "failpoints")]
         super::mutants::uncommit(connection, days.keys().copied()).await?;
-        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Money>)| {
+        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Price>)| {
             let day = asked.and_then(|_| days.get(&claim.order_id).copied());
             claim.answer(*price, day)
         };
@@ -124,14 +130,14 @@ impl ClaimKeys<'_> {
     pub(super) async fn insert(
         &self,
         connection: &mut PgConnection,
-        askers: &[Option<Money>],
+        askers: &[Option<Price>],
     ) -> sqlx::Result<(HashMap<Uuid, Date>, Option<OffsetDateTime>)> {
         // One order for all writers, so that two batches with keys in common do not deadlock.
         let mut rows: Vec<_> = self
             .claims
             .iter()
             .zip(askers)
-            .filter_map(|(claim, amount)| amount.map(|amount| (claim, amount)))
+            .filter_map(|(claim, price)| price.map(|price| (claim, price)))
             .collect();
         rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
         let accounts: Vec<_> = rows.iter().map(|(c, _)| c.request.account.get()).collect();
@@ -147,10 +153,11 @@ impl ClaimKeys<'_> {
             .bind(&keys)
             .bind(rows.iter().map(|(c, _)| c.order_id).collect::<Vec<_>>())
             .bind(digests.iter().map(|digest| digest.as_bytes()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|(_, amount)| amount.decimal()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|(_, price)| price.amount.decimal()).collect::<Vec<_>>())
             .bind(rows.iter().map(|(c, _)| c.request.basket.to_json()).collect::<Vec<_>>())
             .bind(self.lease.as_secs_f64())
             .bind(rows.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
+            .bind(rows.iter().map(|(_, price)| price.currency.code()).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
         let now = inserted.first().map(|row| row.try_get("created_at")).transpose()?;
@@ -163,7 +170,8 @@ impl ClaimKeys<'_> {
 async fn prices(
     connection: &mut PgConnection,
     claims: &[NewClaim],
-) -> sqlx::Result<HashMap<ProductId, Money>> {
+    default: Currency,
+) -> sqlx::Result<HashMap<ProductId, Price>> {
     let lines = claims.iter().flat_map(|claim| claim.request.basket.lines());
     let products: HashSet<i64> = lines.map(|line| line.product_id.get()).collect();
     if products.is_empty() {
@@ -173,7 +181,8 @@ async fn prices(
     let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
     let price = |row: &sqlx::postgres::PgRow| {
         let product = ProductId::new(row.try_get("product_id")?).map_err(rows::odd)?;
-        Ok((product, rows::money(row, "price")?))
+        let amount = rows::money(row, "price")?;
+        Ok((product, Price { amount, currency: rows::currency(row, default)? }))
     };
     found.iter().map(price).collect()
 }

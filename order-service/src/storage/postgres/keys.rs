@@ -7,7 +7,10 @@ use std::{collections::HashSet, time::Duration};
 
 use database::{Postgres, Transaction};
 use failpoint::{Safeguard, is_off};
-use proto::id::{AccountId, IdempotencyKey};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey},
+};
 use sqlx::{PgConnection, Row, postgres::PgRow, query::Query};
 use uuid::Uuid;
 
@@ -66,6 +69,8 @@ const OVERDUE: &str = "
 
 pub(super) struct ReadKeys<'a> {
     pub(super) keys: &'a [(AccountId, IdempotencyKey)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ReadKeys<'_> {
@@ -79,7 +84,7 @@ impl Transaction<Postgres> for ReadKeys<'_> {
             .fetch_all(&mut *connection)
             .await?;
         let keyed = |row| {
-            let row = rows::key_row(row)?;
+            let row = rows::key_row(row, self.default)?;
             Ok(((row.claim.request.account, row.claim.request.key.clone()), row))
         };
         let mut found = found.iter().map(keyed).collect::<sqlx::Result<Found<_, _>>>()?;
@@ -89,7 +94,7 @@ impl Transaction<Postgres> for ReadKeys<'_> {
 
         let gone = found.missing(self.keys);
         let gone = gone.iter().map(|(account, key)| (*account, key));
-        let placed = orders::by_keys(connection, gone).await?;
+        let placed = orders::by_keys(connection, gone, self.default).await?;
         found.extend(placed.into_iter().map(|(name, order)| (name, KeyRow::of_order(&order))));
         Ok(found.answers(self.keys))
     }
@@ -157,6 +162,8 @@ impl Transaction<Postgres> for HandBack<'_> {
 pub(super) struct ReadOverdue {
     pub(super) limit: usize,
     pub(super) give_up: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ReadOverdue {
@@ -169,8 +176,10 @@ impl Transaction<Postgres> for ReadOverdue {
             .bind(self.limit as i64)
             .fetch_all(connection)
             .await?;
-        let overdue =
-            |row| Ok(Overdue { row: rows::key_row(row)?, give_up: row.try_get("give_up")? });
+        let overdue = |row: &sqlx::postgres::PgRow| {
+            let give_up = row.try_get("give_up")?;
+            Ok(Overdue { row: rows::key_row(row, self.default)?, give_up })
+        };
         found.iter().map(overdue).collect()
     }
 }

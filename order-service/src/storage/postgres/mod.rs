@@ -22,7 +22,10 @@ use database::{
     Transaction,
     lineage::partners::{ForgetPartners, ReadPartners, Remember},
 };
-use proto::id::{AccountId, IdempotencyKey, ProductId};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey, ProductId},
+};
 use sqlx::{
     PgConnection,
     migrate::{MigrateError, Migrator},
@@ -51,6 +54,8 @@ pub struct PostgresStore {
     /// How to connect for reading whole tables, once.
     survey: PgConnectOptions,
     leases: Leases,
+    /// What rows are in that name no currency.
+    default: Currency,
     /// What the database's clock said, and when; see [`claim::near_midnight`].
     clock: Option<(Instant, OffsetDateTime)>,
 }
@@ -61,11 +66,11 @@ impl Store for PostgresStore {
     const MIGRATES_AT_START: bool = false;
     const WRITERS_MAX: usize = 64;
 
-    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
+    fn open(url: &DatabaseUrl, leases: Leases, default: Currency) -> Option<Self> {
         let DatabaseUrl::Postgres(address) = url else { return None };
         let options = Postgres::options((**address).clone(), "order-service");
         let session = Session::new(Postgres::by_key(options.clone()));
-        Some(Self { session, survey: options, leases, clock: None })
+        Some(Self { session, survey: options, leases, default, clock: None })
     }
 
     fn tracked(self, lineage: Lineage) -> Self {
@@ -105,7 +110,8 @@ impl Store for PostgresStore {
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
         let serialise =
             self.clock.is_none_or(|(at, said)| claim::near_midnight(said + at.elapsed()));
-        let mut work = claim::ClaimKeys { claims, lease: self.leases.key, serialise };
+        let (lease, default) = (self.leases.key, self.default);
+        let mut work = claim::ClaimKeys { claims, lease, serialise, default };
         let claimed = if serialise {
             self.session.transact(&mut work).await?
         } else {
@@ -121,7 +127,7 @@ impl Store for PostgresStore {
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        self.session.read(&mut keys::ReadKeys { keys }).await
+        self.session.read(&mut keys::ReadKeys { keys, default: self.default }).await
     }
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
@@ -134,8 +140,9 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let lease = self.leases.notice;
-        let mut work = settle::Settle { settlements, lease, again: false, earlier: Earlier::new() };
+        let (lease, default) = (self.leases.notice, self.default);
+        let (again, earlier) = (false, Earlier::new());
+        let mut work = settle::Settle { settlements, lease, default, again, earlier };
         self.session.transact(&mut work).await
     }
 
@@ -144,7 +151,8 @@ impl Store for PostgresStore {
     }
 
     async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
-        self.session.read(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+        let (give_up, default) = (self.leases.give_up, self.default);
+        self.session.read(&mut keys::ReadOverdue { limit, give_up, default }).await
     }
 
     async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
@@ -201,18 +209,19 @@ impl Store for PostgresStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        self.session.read(&mut orders::ReadOrders { ids }).await
+        self.session.read(&mut orders::ReadOrders { ids, default: self.default }).await
     }
 
     async fn list_orders(&mut self, pages: &[OrdersPage]) -> Result<Vec<Vec<Order>>, StoreError> {
-        self.session.read(&mut orders::ListOrders { pages }).await
+        self.session.read(&mut orders::ListOrders { pages, default: self.default }).await
     }
 
     async fn cancel(
         &mut self,
         orders: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
-        let mut work = orders::Cancel { orders, lease: self.leases.notice };
+        let (lease, default) = (self.leases.notice, self.default);
+        let mut work = orders::Cancel { orders, lease, default };
         self.session.transact(&mut work).await
     }
 
@@ -221,21 +230,22 @@ impl Store for PostgresStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        self.session.read(&mut catalog::ReadProducts { ids }).await
+        self.session.read(&mut catalog::ReadProducts { ids, default: self.default }).await
     }
 
     async fn list_products(
         &mut self,
         pages: &[(Option<ProductId>, usize)],
     ) -> Result<Vec<Vec<Product>>, StoreError> {
-        self.session.read(&mut catalog::ListProducts { pages }).await
+        self.session.read(&mut catalog::ListProducts { pages, default: self.default }).await
     }
 
     async fn adjust_stock(
         &mut self,
         adjustments: &[Adjustment],
     ) -> Result<Vec<Adjusted>, StoreError> {
-        self.session.transact(&mut catalog::AdjustStock { adjustments }).await
+        let mut work = catalog::AdjustStock { adjustments, default: self.default };
+        self.session.transact(&mut work).await
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {

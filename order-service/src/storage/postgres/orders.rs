@@ -6,8 +6,11 @@ use std::{
 };
 
 use database::{Postgres, Transaction};
-use proto::id::{AccountId, IdempotencyKey};
-use sqlx::{PgConnection, Row};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey},
+};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
@@ -18,9 +21,9 @@ use crate::{
 };
 
 const INSERT_ORDERS: &str = "
-    INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, status, created_at)
+    INSERT INTO orders (account_id, order_id, idempotency_key, amount, basket, currency, status, created_at)
     SELECT c.*, 'PLACED', now()
-    FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[], $5::text[]) AS c";
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[], $5::text[], $6::text[]) AS c";
 
 const INSERT_PAYMENTS: &str = "
     INSERT INTO payments (account_id, order_id, payment_id, amount, status, created_at)
@@ -91,6 +94,7 @@ pub(super) async fn insert(connection: &mut PgConnection, orders: &[&Order]) -> 
         .bind(orders.iter().map(|order| order.key.as_str()).collect::<Vec<_>>())
         .bind(&amounts)
         .bind(orders.iter().map(|order| order.basket.to_json()).collect::<Vec<_>>())
+        .bind(orders.iter().map(|order| order.currency.code()).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
     sqlx::query(INSERT_PAYMENTS)
@@ -107,14 +111,16 @@ pub(super) async fn insert(connection: &mut PgConnection, orders: &[&Order]) -> 
 pub(super) async fn earlier<'a>(
     connection: &mut PgConnection,
     requests: impl Iterator<Item = &'a Request> + Clone,
+    default: Currency,
 ) -> sqlx::Result<Earlier> {
-    by_keys(connection, requests.map(|request| (request.account, &request.key))).await
+    by_keys(connection, requests.map(|request| (request.account, &request.key)), default).await
 }
 
 /// Finds the orders that these keys made. Nothing is asked about no keys.
 pub(super) async fn by_keys<'a>(
     connection: &mut PgConnection,
     keys: impl Iterator<Item = (AccountId, &'a IdempotencyKey)> + Clone,
+    default: Currency,
 ) -> sqlx::Result<Earlier> {
     if keys.clone().next().is_none() {
         return Ok(Earlier::new());
@@ -124,12 +130,17 @@ pub(super) async fn by_keys<'a>(
         .bind(keys.map(|(_, key)| key.as_str()).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    let keyed = |row| rows::order(row).map(|order| ((order.account, order.key.clone()), order));
-    found.iter().map(keyed).collect()
+    let order = |row| {
+        let order = rows::order(row, default)?;
+        Ok(((order.account, order.key.clone()), order))
+    };
+    found.iter().map(order).collect()
 }
 
 pub(super) struct ReadOrders<'a> {
     pub(super) ids: &'a [(AccountId, Uuid)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ReadOrders<'_> {
@@ -142,7 +153,9 @@ impl Transaction<Postgres> for ReadOrders<'_> {
             .bind(self.ids.iter().map(|(_, order_id)| *order_id).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
-        let named = |row| rows::order(row).map(|order| ((order.account, order.order_id), order));
+        let named = |row| {
+            rows::order(row, self.default).map(|order| ((order.account, order.order_id), order))
+        };
         let found = found.iter().map(named).collect::<sqlx::Result<Found<_, _>>>()?;
         Ok(found.answers(self.ids))
     }
@@ -150,6 +163,8 @@ impl Transaction<Postgres> for ReadOrders<'_> {
 
 pub(super) struct ListOrders<'a> {
     pub(super) pages: &'a [OrdersPage],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for ListOrders<'_> {
@@ -165,7 +180,12 @@ impl Transaction<Postgres> for ListOrders<'_> {
             };
             let query = sqlx::query(LIST).bind(account.get()).bind(placed_at).bind(order_id);
             let found = query.bind(*limit as i64).fetch_all(&mut *connection).await?;
-            lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
+            lists.push(
+                found
+                    .iter()
+                    .map(|row| rows::order(row, self.default))
+                    .collect::<sqlx::Result<_>>()?,
+            );
         }
         Ok(lists)
     }
@@ -191,6 +211,8 @@ async fn bound(
 pub(super) struct Cancel<'a> {
     pub(super) orders: &'a [(AccountId, Uuid)],
     pub(super) lease: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Postgres> for Cancel<'_> {
@@ -198,7 +220,7 @@ impl Transaction<Postgres> for Cancel<'_> {
     type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let mut found = lock(connection, self.orders).await?;
+        let mut found = lock(connection, self.orders, self.default).await?;
         let cancelled: Vec<_> = self
             .orders
             .iter()
@@ -221,13 +243,22 @@ impl Transaction<Postgres> for Cancel<'_> {
 async fn lock(
     connection: &mut PgConnection,
     ids: &[(AccountId, Uuid)],
+    default: Currency,
 ) -> sqlx::Result<HashMap<(AccountId, Uuid), Order>> {
     let locked = sqlx::query(LOCK)
         .bind(ids.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
         .bind(ids.iter().map(|(_, order_id)| *order_id).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    locked.iter().map(|row| rows::order(row).map(|o| ((o.account, o.order_id), o))).collect()
+    by_id(&locked, default)
+}
+
+fn by_id(rows: &[PgRow], default: Currency) -> sqlx::Result<HashMap<(AccountId, Uuid), Order>> {
+    let order = |row| {
+        let order = rows::order(row, default)?;
+        Ok(((order.account, order.order_id), order))
+    };
+    rows.iter().map(order).collect()
 }
 
 async fn write_cancelled(connection: &mut PgConnection, orders: &[&Order]) -> sqlx::Result<()> {

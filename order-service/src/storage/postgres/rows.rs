@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use rust_decimal::Decimal;
@@ -28,6 +28,12 @@ pub(super) fn money(row: &PgRow, column: &str) -> sqlx::Result<Money> {
     Money::from_decimal(row.try_get::<Decimal, _>(column)?).map_err(odd)
 }
 
+/// A row from before there were currencies has none.
+pub(super) fn currency(row: &PgRow, default: Currency) -> sqlx::Result<Currency> {
+    let code: Option<&str> = row.try_get("currency")?;
+    code.map_or(Ok(default), |code| code.parse().map_err(odd))
+}
+
 pub(super) fn account(row: &PgRow) -> sqlx::Result<AccountId> {
     AccountId::new(row.try_get("account_id")?).map_err(odd)
 }
@@ -37,13 +43,15 @@ pub(super) fn key(row: &PgRow) -> sqlx::Result<IdempotencyKey> {
 }
 
 /// Columns: all of idempotency_keys, and `lease_over`.
-pub(super) fn key_row(row: &PgRow) -> sqlx::Result<KeyRow> {
+pub(super) fn key_row(row: &PgRow, default: Currency) -> sqlx::Result<KeyRow> {
     let basket = Basket::from_json(row.try_get("request")?).map_err(odd)?;
-    let request = Request { account: account(row)?, key: key(row)?, basket };
+    let currency = currency(row, default)?;
+    let request = Request::stored(account(row)?, key(row)?, basket, currency);
     let claim = Claim {
         request: Arc::new(request),
         order_id: row.try_get("order_id")?,
         amount: money(row, "amount")?,
+        currency,
         fence: row.try_get("fence")?,
         day: row.try_get("day")?,
     };
@@ -59,12 +67,13 @@ pub(super) fn key_row(row: &PgRow) -> sqlx::Result<KeyRow> {
 }
 
 /// Columns: all of orders, and `payment_id`.
-pub(super) fn order(row: &PgRow) -> sqlx::Result<Order> {
+pub(super) fn order(row: &PgRow, default: Currency) -> sqlx::Result<Order> {
     Ok(Order {
         order_id: row.try_get("order_id")?,
         account: account(row)?,
         key: key(row)?,
         amount: money(row, "amount")?,
+        currency: currency(row, default)?,
         basket: Basket::from_json(row.try_get("basket")?).map_err(odd)?,
         cancelled: row.try_get::<&str, _>("status")? == "CANCELLED",
         payment_id: row.try_get("payment_id")?,
@@ -72,12 +81,13 @@ pub(super) fn order(row: &PgRow) -> sqlx::Result<Order> {
     })
 }
 
-/// Columns: product_id, name, price, stock.
-pub(super) fn product(row: &PgRow) -> sqlx::Result<Product> {
+/// Columns: product_id, name, price, currency, stock.
+pub(super) fn product(row: &PgRow, default: Currency) -> sqlx::Result<Product> {
     Ok(Product {
         product_id: ProductId::new(row.try_get("product_id")?).map_err(odd)?,
         name: row.try_get("name")?,
         price: money(row, "price")?,
+        currency: currency(row, default)?,
         stock: row.try_get("stock")?,
     })
 }

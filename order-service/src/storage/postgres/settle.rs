@@ -15,6 +15,7 @@ use std::{collections::HashSet, time::Duration};
 
 use database::{Postgres, Transaction};
 use failpoint::{Point, Safeguard, is_off, reach};
+use proto::Currency;
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -56,7 +57,8 @@ const CORRECT: &str = "
 
 const RESTORE: &str = "
     UPDATE idempotency_keys
-    SET status = 'SUCCESS', response = $5, order_id = $6, amount = $7, digest = $8, request = $9, decided_at = $10
+    SET status = 'SUCCESS', response = $5, order_id = $6, amount = $7, digest = $8, request = $9, decided_at = $10,
+        currency = $11
     WHERE account_id = $1 AND idempotency_key = $2 AND day = $3 AND fence = $4";
 
 const LOCK_STOCK: &str = "
@@ -70,6 +72,8 @@ const WRITE_STOCK: &str = "
 pub(super) struct Settle<'a> {
     pub(super) settlements: &'a [Settlement],
     pub(super) lease: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
     /// The first run met a conflict: look for earlier orders.
     pub(super) again: bool,
     pub(super) earlier: Earlier,
@@ -82,7 +86,7 @@ impl Transaction<Postgres> for Settle<'_> {
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Vec<Settled>> {
         if std::mem::replace(&mut self.again, true) {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
-            self.earlier = orders::earlier(connection, requests).await?;
+            self.earlier = orders::earlier(connection, requests, self.default).await?;
         }
         let settlements = decision::firsts(self.settlements);
         let Some((held, now)) = self.check_fences(connection, &settlements).await? else {
@@ -119,7 +123,7 @@ impl Settle<'_> {
         };
         let decisions = decide(&mut stock, &self.earlier);
         let doubtful = decision::doubtful(holders.iter().copied(), &decisions);
-        let found = orders::earlier(connection, doubtful.into_iter()).await?;
+        let found = orders::earlier(connection, doubtful.into_iter(), self.default).await?;
         if found.is_empty() {
             return Ok((decisions, stock));
         }
@@ -219,6 +223,7 @@ async fn restore(
         .bind(request.digest().as_bytes())
         .bind(request.basket.to_json())
         .bind(order.placed_at)
+        .bind(order.currency.code())
         .execute(connection)
         .await
         .map(drop)

@@ -1,22 +1,24 @@
 //! The catalogue.
 
 use database::{Sqlite, Transaction};
-use proto::id::ProductId;
+use proto::{Currency, id::ProductId};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows;
 use crate::order::catalog::{self, Adjusted, Adjustment, Product};
 
 const PUT: &str = "
-    INSERT INTO products (product_id, name, price, stock, supplied) VALUES (?1, ?2, ?3, ?4, ?4)
+    INSERT INTO products (product_id, name, price, stock, supplied, currency)
+    VALUES (?1, ?2, ?3, ?4, ?4, ?5)
     ON CONFLICT (product_id) DO UPDATE
     SET name = excluded.name, price = excluded.price, stock = excluded.stock,
-        supplied = supplied + excluded.stock - stock";
+        supplied = supplied + excluded.stock - stock, currency = excluded.currency";
 
-const READ: &str = "SELECT product_id, name, price, stock FROM products WHERE product_id = ?1";
+const READ: &str =
+    "SELECT product_id, name, price, currency, stock FROM products WHERE product_id = ?1";
 
 const LIST: &str = "
-    SELECT product_id, name, price, stock FROM products
+    SELECT product_id, name, price, currency, stock FROM products
     WHERE ?1 IS NULL OR product_id > ?1 ORDER BY product_id LIMIT ?2";
 
 const ADJUSTED_BEFORE: &str =
@@ -45,6 +47,7 @@ impl Transaction<Sqlite> for PutProducts<'_> {
                 .bind(&product.name)
                 .bind(product.price.units())
                 .bind(product.stock)
+                .bind(product.currency.code())
                 .execute(&mut *connection)
                 .await?;
         }
@@ -54,6 +57,8 @@ impl Transaction<Sqlite> for PutProducts<'_> {
 
 pub(super) struct ReadProducts<'a> {
     pub(super) ids: &'a [ProductId],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ReadProducts<'_> {
@@ -63,7 +68,7 @@ impl Transaction<Sqlite> for ReadProducts<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut products = Vec::with_capacity(self.ids.len());
         for id in self.ids {
-            products.push(read(connection, *id).await?);
+            products.push(read(connection, *id, self.default).await?);
         }
         Ok(products)
     }
@@ -71,6 +76,8 @@ impl Transaction<Sqlite> for ReadProducts<'_> {
 
 pub(super) struct ListProducts<'a> {
     pub(super) pages: &'a [(Option<ProductId>, usize)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ListProducts<'_> {
@@ -82,7 +89,8 @@ impl Transaction<Sqlite> for ListProducts<'_> {
         for (after, limit) in self.pages {
             let query = sqlx::query(LIST).bind(after.map(ProductId::get)).bind(*limit as i64);
             let found = query.fetch_all(&mut *connection).await?;
-            lists.push(found.iter().map(rows::product).collect::<sqlx::Result<_>>()?);
+            let product = |row| rows::product(row, self.default);
+            lists.push(found.iter().map(product).collect::<sqlx::Result<_>>()?);
         }
         Ok(lists)
     }
@@ -90,6 +98,8 @@ impl Transaction<Sqlite> for ListProducts<'_> {
 
 pub(super) struct AdjustStock<'a> {
     pub(super) adjustments: &'a [Adjustment],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for AdjustStock<'_> {
@@ -99,7 +109,7 @@ impl Transaction<Sqlite> for AdjustStock<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut adjusted = Vec::with_capacity(self.adjustments.len());
         for adjustment in self.adjustments {
-            adjusted.push(adjust(connection, adjustment).await?);
+            adjusted.push(adjust(connection, adjustment, self.default).await?);
         }
         Ok(adjusted)
     }
@@ -108,9 +118,10 @@ impl Transaction<Sqlite> for AdjustStock<'_> {
 async fn adjust(
     connection: &mut SqliteConnection,
     adjustment: &Adjustment,
+    default: Currency,
 ) -> sqlx::Result<Adjusted> {
     let Adjustment { product_id, adjustment_id, delta } = adjustment;
-    let product = read(connection, *product_id).await?;
+    let product = read(connection, *product_id, default).await?;
     let before = sqlx::query(ADJUSTED_BEFORE)
         .bind(product_id.get())
         .bind(adjustment_id.as_str())
@@ -132,7 +143,11 @@ async fn adjust(
     Ok(adjusted)
 }
 
-async fn read(connection: &mut SqliteConnection, id: ProductId) -> sqlx::Result<Option<Product>> {
+async fn read(
+    connection: &mut SqliteConnection,
+    id: ProductId,
+    default: Currency,
+) -> sqlx::Result<Option<Product>> {
     let row = sqlx::query(READ).bind(id.get()).fetch_optional(connection).await?;
-    row.as_ref().map(rows::product).transpose()
+    row.as_ref().map(|row| rows::product(row, default)).transpose()
 }

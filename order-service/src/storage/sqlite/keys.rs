@@ -8,7 +8,10 @@
 use std::time::Duration;
 
 use database::{Sqlite, Transaction};
-use proto::id::{AccountId, IdempotencyKey};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey},
+};
 use sqlx::{Row, SqliteConnection};
 
 use super::{
@@ -50,6 +53,8 @@ const PRUNE: &str = "
 
 pub(super) struct ReadKeys<'a> {
     pub(super) keys: &'a [(AccountId, IdempotencyKey)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ReadKeys<'_> {
@@ -62,9 +67,10 @@ impl Transaction<Sqlite> for ReadKeys<'_> {
         for (account, key) in self.keys {
             let query = sqlx::query(READ).bind(account.get()).bind(key.as_str());
             keys.push(match query.fetch_optional(&mut *connection).await? {
-                Some(row) => Some(rows::key_row(&row, now)?),
+                Some(row) => Some(rows::key_row(&row, now, self.default)?),
                 None => {
-                    let placed = orders::by_keys(connection, &[(*account, key)]).await?;
+                    let name = (*account, key);
+                    let placed = orders::by_keys(connection, &[name], self.default).await?;
                     placed.values().next().map(KeyRow::of_order)
                 }
             });
@@ -154,6 +160,8 @@ impl Transaction<Sqlite> for HandBack<'_> {
 pub(super) struct ReadOverdue {
     pub(super) limit: usize,
     pub(super) give_up: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ReadOverdue {
@@ -168,8 +176,10 @@ impl Transaction<Sqlite> for ReadOverdue {
             .bind(self.limit as i64)
             .fetch_all(connection)
             .await?;
-        let overdue =
-            |row| Ok(Overdue { row: rows::key_row(row, now)?, give_up: row.try_get("give_up")? });
+        let overdue = |row: &sqlx::sqlite::SqliteRow| {
+            let give_up = row.try_get("give_up")?;
+            Ok(Overdue { row: rows::key_row(row, now, self.default)?, give_up })
+        };
         found.iter().map(overdue).collect()
     }
 }

@@ -21,7 +21,10 @@ use database::{
     DatabaseUrl, Discontinuity, Lineage, Position, Session, Sqlite, StoreError, Transaction,
     lineage::partners::{ForgetPartners, ReadPartners, Remember},
 };
-use proto::id::{AccountId, IdempotencyKey, ProductId};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey, ProductId},
+};
 use sqlx::{
     SqliteConnection,
     migrate::{MigrateError, Migrator},
@@ -51,6 +54,8 @@ pub struct SqliteStore {
     /// How to connect for reading whole tables.
     survey: SqliteConnectOptions,
     leases: Leases,
+    /// What rows are in that name no currency.
+    default: Currency,
 }
 
 impl Store for SqliteStore {
@@ -59,10 +64,10 @@ impl Store for SqliteStore {
     const MIGRATES_AT_START: bool = true;
     const WRITERS_MAX: usize = 1;
 
-    fn open(url: &DatabaseUrl, leases: Leases) -> Option<Self> {
+    fn open(url: &DatabaseUrl, leases: Leases, default: Currency) -> Option<Self> {
         let DatabaseUrl::Sqlite(path) = url else { return None };
         let options = Sqlite::options(path);
-        Some(Self { session: Session::new(options.clone()), survey: options, leases })
+        Some(Self { session: Session::new(options.clone()), survey: options, leases, default })
     }
 
     fn tracked(self, lineage: Lineage) -> Self {
@@ -98,14 +103,15 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
-        self.session.transact(&mut claim::ClaimKeys { claims, lease: self.leases.key }).await
+        let (lease, default) = (self.leases.key, self.default);
+        self.session.transact(&mut claim::ClaimKeys { claims, lease, default }).await
     }
 
     async fn keys(
         &mut self,
         keys: &[(AccountId, IdempotencyKey)],
     ) -> Result<Vec<Option<KeyRow>>, StoreError> {
-        self.session.read(&mut keys::ReadKeys { keys }).await
+        self.session.read(&mut keys::ReadKeys { keys, default: self.default }).await
     }
 
     async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
@@ -117,8 +123,9 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let lease = self.leases.notice;
-        let mut work = settle::Settle { settlements, lease, again: false, earlier: Earlier::new() };
+        let (lease, default) = (self.leases.notice, self.default);
+        let (again, earlier) = (false, Earlier::new());
+        let mut work = settle::Settle { settlements, lease, default, again, earlier };
         self.session.transact(&mut work).await
     }
 
@@ -127,7 +134,8 @@ impl Store for SqliteStore {
     }
 
     async fn overdue(&mut self, limit: usize) -> Result<Vec<Overdue>, StoreError> {
-        self.session.read(&mut keys::ReadOverdue { limit, give_up: self.leases.give_up }).await
+        let (give_up, default) = (self.leases.give_up, self.default);
+        self.session.read(&mut keys::ReadOverdue { limit, give_up, default }).await
     }
 
     async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
@@ -184,18 +192,19 @@ impl Store for SqliteStore {
         &mut self,
         ids: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Order>>, StoreError> {
-        self.session.read(&mut orders::ReadOrders { ids }).await
+        self.session.read(&mut orders::ReadOrders { ids, default: self.default }).await
     }
 
     async fn list_orders(&mut self, pages: &[OrdersPage]) -> Result<Vec<Vec<Order>>, StoreError> {
-        self.session.read(&mut orders::ListOrders { pages }).await
+        self.session.read(&mut orders::ListOrders { pages, default: self.default }).await
     }
 
     async fn cancel(
         &mut self,
         orders: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
-        let mut work = orders::Cancel { orders, lease: self.leases.notice };
+        let (lease, default) = (self.leases.notice, self.default);
+        let mut work = orders::Cancel { orders, lease, default };
         self.session.transact(&mut work).await
     }
 
@@ -204,21 +213,22 @@ impl Store for SqliteStore {
     }
 
     async fn products(&mut self, ids: &[ProductId]) -> Result<Vec<Option<Product>>, StoreError> {
-        self.session.read(&mut catalog::ReadProducts { ids }).await
+        self.session.read(&mut catalog::ReadProducts { ids, default: self.default }).await
     }
 
     async fn list_products(
         &mut self,
         pages: &[(Option<ProductId>, usize)],
     ) -> Result<Vec<Vec<Product>>, StoreError> {
-        self.session.read(&mut catalog::ListProducts { pages }).await
+        self.session.read(&mut catalog::ListProducts { pages, default: self.default }).await
     }
 
     async fn adjust_stock(
         &mut self,
         adjustments: &[Adjustment],
     ) -> Result<Vec<Adjusted>, StoreError> {
-        self.session.transact(&mut catalog::AdjustStock { adjustments }).await
+        let mut work = catalog::AdjustStock { adjustments, default: self.default };
+        self.session.transact(&mut work).await
     }
 
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use database::{Sqlite, Transaction};
-use proto::id::{AccountId, IdempotencyKey};
+use proto::{
+    Currency,
+    id::{AccountId, IdempotencyKey},
+};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -17,10 +20,10 @@ use crate::{
     storage::{Cancelled, Cursor, OrdersPage},
 };
 
-/// Rows, of this and of the next: account, order, amount, time, key, basket, payment.
+/// Rows, of this and of the next: account, order, amount, time, key, basket, payment, currency.
 const INSERT_ORDERS: &str = "
-    INSERT INTO orders (account_id, order_id, amount, created_at, idempotency_key, basket, status)
-    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'PLACED'
+    INSERT INTO orders (account_id, order_id, amount, created_at, idempotency_key, basket, status, currency)
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'PLACED', value ->> 7
     FROM json_each(?1)";
 
 const INSERT_PAYMENTS: &str = "
@@ -71,6 +74,7 @@ pub(super) async fn insert(
             order.key.as_str(),
             order.basket.to_json(),
             rows::id(order.payment_id),
+            order.currency.code(),
         ])
     });
     let placed = rows::table(placed);
@@ -84,27 +88,34 @@ pub(super) async fn insert(
 pub(super) async fn earlier<'a>(
     connection: &mut SqliteConnection,
     requests: impl Iterator<Item = &'a Request>,
+    default: Currency,
 ) -> sqlx::Result<Earlier> {
     let keys: Vec<_> = requests.map(|request| (request.account, &request.key)).collect();
-    by_keys(connection, &keys).await
+    by_keys(connection, &keys, default).await
 }
 
 /// Finds the orders that these keys made. Nothing is asked about no keys.
 pub(super) async fn by_keys(
     connection: &mut SqliteConnection,
     keys: &[(AccountId, &IdempotencyKey)],
+    default: Currency,
 ) -> sqlx::Result<Earlier> {
     if keys.is_empty() {
         return Ok(Earlier::new());
     }
     let keys = keys.iter().map(|(account, key)| json!([account.get(), key.as_str()]));
     let found = sqlx::query(BY_KEYS).bind(rows::table(keys)).fetch_all(connection).await?;
-    let keyed = |row| rows::order(row).map(|order| ((order.account, order.key.clone()), order));
-    found.iter().map(keyed).collect()
+    let order = |row| {
+        let order = rows::order(row, default)?;
+        Ok(((order.account, order.key.clone()), order))
+    };
+    found.iter().map(order).collect()
 }
 
 pub(super) struct ReadOrders<'a> {
     pub(super) ids: &'a [(AccountId, Uuid)],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ReadOrders<'_> {
@@ -116,7 +127,8 @@ impl Transaction<Sqlite> for ReadOrders<'_> {
         for (account, order_id) in self.ids {
             let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
             let row = query.fetch_optional(&mut *connection).await?;
-            orders.push(row.as_ref().map(rows::order).transpose()?);
+            let order = |row| rows::order(row, self.default);
+            orders.push(row.as_ref().map(order).transpose()?);
         }
         Ok(orders)
     }
@@ -124,6 +136,8 @@ impl Transaction<Sqlite> for ReadOrders<'_> {
 
 pub(super) struct ListOrders<'a> {
     pub(super) pages: &'a [OrdersPage],
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for ListOrders<'_> {
@@ -139,7 +153,12 @@ impl Transaction<Sqlite> for ListOrders<'_> {
             };
             let query = sqlx::query(LIST).bind(account.get()).bind(placed_at).bind(order_id);
             let found = query.bind(*limit as i64).fetch_all(&mut *connection).await?;
-            lists.push(found.iter().map(rows::order).collect::<sqlx::Result<_>>()?);
+            lists.push(
+                found
+                    .iter()
+                    .map(|row| rows::order(row, self.default))
+                    .collect::<sqlx::Result<_>>()?,
+            );
         }
         Ok(lists)
     }
@@ -167,6 +186,8 @@ async fn bound(
 pub(super) struct Cancel<'a> {
     pub(super) orders: &'a [(AccountId, Uuid)],
     pub(super) lease: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
 }
 
 impl Transaction<Sqlite> for Cancel<'_> {
@@ -176,33 +197,35 @@ impl Transaction<Sqlite> for Cancel<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
         let mut cancelled = Vec::with_capacity(self.orders.len());
         for (account, order_id) in self.orders {
-            cancelled.push(cancel(connection, *account, *order_id, self.lease).await?);
+            cancelled.push(self.cancel(connection, *account, *order_id).await?);
         }
         Ok(cancelled)
     }
 }
 
-async fn cancel(
-    connection: &mut SqliteConnection,
-    account: AccountId,
-    order_id: Uuid,
-    lease: Duration,
-) -> sqlx::Result<Option<Cancelled>> {
-    let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
-    let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
-    let mut order = rows::order(&row)?;
-    let Some(notice) = order.cancel() else {
-        return Ok(Some(Cancelled { order, notice: None }));
-    };
-    for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
-        let query = sqlx::query(statement).bind(account.get()).bind(order_id);
-        query.execute(&mut *connection).await?;
+impl Cancel<'_> {
+    async fn cancel(
+        &self,
+        connection: &mut SqliteConnection,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> sqlx::Result<Option<Cancelled>> {
+        let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
+        let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
+        let mut order = rows::order(&row, self.default)?;
+        let Some(notice) = order.cancel() else {
+            return Ok(Some(Cancelled { order, notice: None }));
+        };
+        for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
+            let query = sqlx::query(statement).bind(account.get()).bind(order_id);
+            query.execute(&mut *connection).await?;
+        }
+        for line in order.basket.lines() {
+            let query = sqlx::query(RETURN_STOCK).bind(line.product_id.get()).bind(line.quantity);
+            query.execute(&mut *connection).await?;
+        }
+        let due = rows::now(connection).await? + rows::micros(self.lease);
+        outbox::insert(connection, &[&notice], due).await?;
+        Ok(Some(Cancelled { order, notice: Some(notice) }))
     }
-    for line in order.basket.lines() {
-        let query = sqlx::query(RETURN_STOCK).bind(line.product_id.get()).bind(line.quantity);
-        query.execute(&mut *connection).await?;
-    }
-    let due = rows::now(connection).await? + rows::micros(lease);
-    outbox::insert(connection, &[&notice], due).await?;
-    Ok(Some(Cancelled { order, notice: Some(notice) }))
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proto::{
-    Money,
+    Currency, Money,
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use serde_json::{Value, json};
@@ -65,6 +65,12 @@ pub(super) fn money(row: &SqliteRow, column: &str) -> sqlx::Result<Money> {
     Money::from_units(row.try_get(column)?).map_err(odd)
 }
 
+/// A row from before there were currencies has none.
+pub(super) fn currency(row: &SqliteRow, default: Currency) -> sqlx::Result<Currency> {
+    let code: Option<&str> = row.try_get("currency")?;
+    code.map_or(Ok(default), |code| code.parse().map_err(odd))
+}
+
 pub(super) fn account(row: &SqliteRow) -> sqlx::Result<AccountId> {
     AccountId::new(row.try_get("account_id")?).map_err(odd)
 }
@@ -78,14 +84,16 @@ fn key(row: &SqliteRow) -> sqlx::Result<IdempotencyKey> {
 }
 
 /// Columns: all of idempotency_keys.
-pub(super) fn key_row(row: &SqliteRow, now: Micros) -> sqlx::Result<KeyRow> {
+pub(super) fn key_row(row: &SqliteRow, now: Micros, default: Currency) -> sqlx::Result<KeyRow> {
     let basket = Basket::from_json(row.try_get("request")?).map_err(odd)?;
-    let request = Request { account: account(row)?, key: key(row)?, basket };
+    let currency = currency(row, default)?;
+    let request = Request::stored(account(row)?, key(row)?, basket, currency);
     let created_at = time(row.try_get("created_at")?)?;
     let claim = Claim {
         request: Arc::new(request),
         order_id: row.try_get("order_id")?,
         amount: money(row, "amount")?,
+        currency,
         fence: row.try_get("fence")?,
         day: created_at.date(),
     };
@@ -101,12 +109,13 @@ pub(super) fn key_row(row: &SqliteRow, now: Micros) -> sqlx::Result<KeyRow> {
 }
 
 /// Columns: all of orders, and `payment_id`.
-pub(super) fn order(row: &SqliteRow) -> sqlx::Result<Order> {
+pub(super) fn order(row: &SqliteRow, default: Currency) -> sqlx::Result<Order> {
     Ok(Order {
         order_id: row.try_get("order_id")?,
         account: account(row)?,
         key: key(row)?,
         amount: money(row, "amount")?,
+        currency: currency(row, default)?,
         basket: Basket::from_json(row.try_get("basket")?).map_err(odd)?,
         cancelled: row.try_get::<&str, _>("status")? == "CANCELLED",
         payment_id: row.try_get("payment_id")?,
@@ -114,12 +123,13 @@ pub(super) fn order(row: &SqliteRow) -> sqlx::Result<Order> {
     })
 }
 
-/// Columns: product_id, name, price, stock.
-pub(super) fn product(row: &SqliteRow) -> sqlx::Result<Product> {
+/// Columns: product_id, name, price, currency, stock.
+pub(super) fn product(row: &SqliteRow, default: Currency) -> sqlx::Result<Product> {
     Ok(Product {
         product_id: product_id(row)?,
         name: row.try_get("name")?,
         price: money(row, "price")?,
+        currency: currency(row, default)?,
         stock: row.try_get("stock")?,
     })
 }

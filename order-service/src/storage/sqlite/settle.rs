@@ -6,6 +6,7 @@ use std::{collections::HashSet, time::Duration};
 
 use database::{Sqlite, Transaction};
 use failpoint::{Point, Safeguard, is_off, reach};
+use proto::Currency;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 use time::OffsetDateTime;
@@ -45,7 +46,8 @@ const CORRECT: &str = "
 
 const RESTORE: &str = "
     UPDATE idempotency_keys
-    SET status = 'SUCCESS', order_id = ?4, amount = ?5, digest = ?6, request = ?7, response = ?8, decided_at = ?9
+    SET status = 'SUCCESS', order_id = ?4, amount = ?5, digest = ?6, request = ?7, response = ?8, decided_at = ?9,
+        currency = ?10
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3";
 
 const STOCK: &str = "
@@ -57,6 +59,8 @@ const WRITE_STOCK: &str = "
 pub(super) struct Settle<'a> {
     pub(super) settlements: &'a [Settlement],
     pub(super) lease: Duration,
+    /// What rows are in that name no currency.
+    pub(super) default: Currency,
     /// The first run met a conflict: look for earlier orders.
     pub(super) again: bool,
     pub(super) earlier: Earlier,
@@ -69,7 +73,7 @@ impl Transaction<Sqlite> for Settle<'_> {
     async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Settled>> {
         if std::mem::replace(&mut self.again, true) {
             let requests = self.settlements.iter().map(|s| &*s.claim.request);
-            self.earlier = orders::earlier(connection, requests).await?;
+            self.earlier = orders::earlier(connection, requests, self.default).await?;
         }
         let now = rows::now(connection).await?;
         let at = rows::time(now)?;
@@ -106,7 +110,7 @@ impl Settle<'_> {
         };
         let decisions = decide(&mut stock, &self.earlier);
         let doubtful = decision::doubtful(holders.iter().copied(), &decisions);
-        let found = orders::earlier(connection, doubtful.into_iter()).await?;
+        let found = orders::earlier(connection, doubtful.into_iter(), self.default).await?;
         if found.is_empty() {
             return Ok((decisions, stock));
         }
@@ -173,6 +177,7 @@ async fn restore(
         .bind(request.basket.to_json())
         .bind(Outcome::Placed { payment_id: order.payment_id }.to_json())
         .bind(rows::micros_of(order.placed_at))
+        .bind(order.currency.code())
         .execute(connection)
         .await
         .map(drop)

@@ -66,6 +66,9 @@ struct Report {
     wrong: Vec<String>,
 }
 
+/// One with as many decimal places as money has: the Chilean unit of account.
+const CURRENCY: &str = "CLF";
+
 const PODS: usize = 2;
 const CONNECTIONS: usize = 16;
 const BALANCE: u64 = 1_000_000_000;
@@ -110,7 +113,8 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
         on_duplicate: OnDuplicate::Replay,
     };
     let expected = Expected::of(&mix, args.orders);
-    let stage = Stage::start(Kind::Postgres, PODS, Default::default()).await?;
+    let currency = || vec![format!("--default-currency={CURRENCY}")];
+    let stage = Stage::start(Kind::Postgres, PODS, [currency(), currency()]).await?;
     let [accounts, orders] = stage.connect(CONNECTIONS).await?;
     let opening = Opening { accounts: args.accounts, balance: BALANCE };
     open_accounts(&accounts.of_request(0), opening).await?;
@@ -149,7 +153,8 @@ async fn put_products(channel: &Channel) -> Result<(), Status> {
     for product in 1..=PRODUCTS {
         let product_id = i64::from(product);
         let (name, price) = (format!("product {product}"), price(product_id).to_string());
-        let request = PutProductRequest { product_id, name, price, stock: STOCK };
+        let currency = CURRENCY.to_owned();
+        let request = PutProductRequest { product_id, name, price, stock: STOCK, currency };
         catalog.put_product(request).await?;
     }
     Ok(())
