@@ -945,8 +945,9 @@ pub mod order_service_client {
         ///  declines, OUT_OF_STOCK (E306) when a product runs out; both are the answer to this key for ever.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
-        /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
-        ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
+        /// * The key is being worked on: REJECT is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301). REPLAY waits for the first
+        ///  request within its own deadline, also while its server is gone and another has to take the key over; if the
+        ///  deadline comes first it is UNAVAILABLE, OUTCOME_UNKNOWN, with RetryInfo.
         /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
         ///  Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
@@ -1090,8 +1091,9 @@ pub mod order_service_server {
         ///  declines, OUT_OF_STOCK (E306) when a product runs out; both are the answer to this key for ever.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
-        /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
-        ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
+        /// * The key is being worked on: REJECT is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301). REPLAY waits for the first
+        ///  request within its own deadline, also while its server is gone and another has to take the key over; if the
+        ///  deadline comes first it is UNAVAILABLE, OUTCOME_UNKNOWN, with RetryInfo.
         /// * The key came with another request (account, amount or lines): INVALID_ARGUMENT, IDEMPOTENCY_KEY_REUSED (E305).
         ///  Nothing runs.
         /// * UNAVAILABLE: the outcome is not known yet. Nothing is lost and nothing was decided; send it again.
