@@ -46,7 +46,7 @@ pub struct ServeArgs {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
     drain_timeout: String,
     /// Age at which a connection is asked to leave, give or take a tenth
-    #[arg(long, env = "CONNECTION_AGE", value_name = "TIME", default_value = "5m")]
+    #[arg(long, env = "CONNECTION_AGE", value_name = "TIME", default_value = "30s")]
     connection_age: String,
     /// Time for the calls of such a connection to finish
     #[arg(long, env = "CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "30s")]

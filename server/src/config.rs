@@ -90,7 +90,7 @@ impl Default for ServeConfig {
             worker_threads: 1,
             max_connections: 10_000,
             max_concurrent_streams: 100,
-            connection_age: Duration::from_secs(5 * 60),
+            connection_age: Duration::from_secs(30),
             connection_age_grace: Duration::from_secs(30),
             connection_idle: Duration::from_secs(15 * 60),
             keepalive_interval: Duration::from_secs(30),

@@ -56,6 +56,15 @@ pub enum HarnessError {
         /// What was answered.
         status: Box<tonic::Status>,
     },
+    /// An account that a run wants to open is somebody else's.
+    #[error(
+        "account {account_id} exists already, with another currency or opening balance: this run needs accounts that are \
+         new, or that a run like it opened"
+    )]
+    AccountExists {
+        /// Which.
+        account_id: i64,
+    },
     /// A channel to a pod could not be made.
     #[error("cannot connect")]
     Connect(#[from] tonic::transport::Error),

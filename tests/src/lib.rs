@@ -28,7 +28,7 @@ pub mod shared_postgres;
 
 mod error;
 mod interrupt;
-mod ports;
+pub mod ports;
 mod process;
 
 pub use error::HarnessError;

@@ -12,7 +12,10 @@ use crate::HarnessError;
 const PORTS: Range<u16> = 10_000..32_000;
 
 /// A port that nobody uses now, on whichever IPv4 address, and that this process has not named before.
-pub(crate) fn free_port() -> Result<u16, HarnessError> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16, HarnessError> {
     static NAMED: AtomicUsize = AtomicUsize::new(0);
     // Processes side by side begin at different ones.
     let begin = 61 * std::process::id() as usize;

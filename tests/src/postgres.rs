@@ -304,7 +304,8 @@ fn log_of(directory: &TempDir) -> PathBuf {
 }
 
 /// Where the newest installed server's programs are.
-fn programs() -> Option<PathBuf> {
+#[must_use]
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let numbered = versions.flatten().filter_map(|version| {
         let number: u32 = version.file_name().to_str()?.parse().ok()?;

@@ -124,11 +124,6 @@ impl Seat {
         self.pilot
     }
 
-    /// Whether the key is known to be worked on here.
-    pub(super) fn works(&self) -> bool {
-        matches!(*self.progress.borrow(), Progress::Working)
-    }
-
     /// Waits until it is known whether the key is being worked on here.
     pub(super) async fn is_working(&mut self) -> bool {
         let known = self.progress.wait_for(|progress| !matches!(progress, Progress::Locating));

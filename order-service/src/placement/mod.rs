@@ -64,7 +64,7 @@ pub struct Placed {
 /// Why an order is not placed, or not by this request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlaceError {
-    /// E301.
+    /// E301, for who asked to be refused. A REPLAY waits, and its wait ends as [`Self::OutcomeUnknown`].
     #[error("a request with this idempotency key is being processed")]
     InProgress,
     /// E302.
@@ -118,7 +118,7 @@ pub enum PlaceError {
         /// What it is in.
         currency: Currency,
     },
-    /// The account service did not say, or the database did not.
+    /// The account service did not say, or the database did not, or the first request not within this one's deadline.
     #[error("the outcome is not known yet; the same request again finds out")]
     OutcomeUnknown,
     /// The desk could not take it.
@@ -196,22 +196,17 @@ impl Placement {
                 }
             }
             let waited = timeout_at(answer_by, seat.landed()).await;
-            match (waited.as_deref(), first) {
-                (Ok(Landing::Running), _) if on_duplicate == OnDuplicate::Replay => {}
-                (Ok(landing), _) => return answer(landing, first, on_duplicate),
-                // The pilot's own deadline is the caller's affair; a duplicate is told whom it waited for, if that is
-                // known.
-                (Err(_), false) if seat.works() => {
-                    return Err(duplicate("E301", PlaceError::InProgress));
-                }
-                (Err(_), _) => return Err(PlaceError::OutcomeUnknown),
+            match waited.as_deref() {
+                Ok(Landing::Running) if on_duplicate == OnDuplicate::Replay => {}
+                Ok(landing) => return answer(landing, first, on_duplicate),
+                Err(_) if first => return Err(PlaceError::OutcomeUnknown),
+                Err(_) => return Err(unanswered()),
             }
+
             tokio::select! {
                 biased;
                 () = self.leaving.cancelled() => return Err(PlaceError::OutcomeUnknown),
-                () = sleep_until(answer_by) => {
-                    return Err(duplicate("E301", PlaceError::InProgress));
-                }
+                () = sleep_until(answer_by) => return Err(unanswered()),
                 () = sleep(pause) => {}
             }
             pause = (pause * 2).min(LOOK_SELDOM);
@@ -304,6 +299,12 @@ fn answer(landing: &Landing, first: bool, on_duplicate: OnDuplicate) -> Result<P
             Ok(Placed { order, replayed: !fresh })
         }
     }
+}
+
+/// A REPLAY whose wait for the first request, or for the take-over of its key, ended first. It is the request that the key
+/// stands for, so sending it again is right: the code is one that usual retry policies retry, which ABORTED (E301) is not.
+fn unanswered() -> PlaceError {
+    duplicate("unanswered", PlaceError::OutcomeUnknown)
 }
 
 /// Counts a duplicate (B10).

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use order_service::storage::Store;
 use proto::{Failure, Reason, order::v1::OnDuplicate};
 use sqlx::ConnectOptions;
+use tonic::Code;
 
 use crate::{
     accounts::{Asked, Mood},
@@ -71,7 +72,7 @@ async fn a_duplicate_that_replays_waits_for_the_first_in_the_other_pod() {
 }
 
 #[tokio::test]
-async fn a_duplicate_whose_deadline_comes_first_is_told_whom_it_waited_for() {
+async fn a_replay_whose_wait_ends_without_an_answer_gets_a_code_that_retry_policies_retry() {
     let world = World::start(Mood::Silent, 2, &[]).await;
     let mut first = world.pods[0].orders.clone();
     tokio::spawn(async move { first.place_order(order("k", "10", OnDuplicate::Replay)).await });
@@ -80,8 +81,16 @@ async fn a_duplicate_whose_deadline_comes_first_is_told_whom_it_waited_for() {
         let asked = Instant::now();
         let timeout = Duration::from_secs(2);
         let late = pod.place_within(order("k", "10", OnDuplicate::Replay), timeout).await;
-        assert_eq!(reason(late), Reason::DuplicatePaymentRequest);
+        let late = late.unwrap_err();
+        let failure = Failure::of(&late).unwrap();
+        assert_eq!((late.code(), failure.reason()), (Code::Unavailable, Reason::OutcomeUnknown));
+        // Set together with RetryInfo.
+        assert!(late.metadata().contains_key("grpc-retry-pushback-ms"), "{late:?}");
         assert!(asked.elapsed() < timeout, "{:?}", asked.elapsed());
+
+        // Who wants to be refused is told of the first request, at once.
+        let refused = pod.place_within(order("k", "10", OnDuplicate::Reject), timeout).await;
+        assert_eq!(reason(refused), Reason::DuplicatePaymentRequest);
     }
     world.accounts.set(Mood::Accept);
 }

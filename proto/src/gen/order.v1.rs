@@ -962,8 +962,9 @@ pub mod order_service_client {
         ///  (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
-        /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
-        ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
+        /// * The key is being worked on: REJECT is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301). REPLAY waits for the first
+        ///  request within its own deadline, also while its server is gone and another has to take the key over; if the
+        ///  deadline comes first it is UNAVAILABLE, OUTCOME_UNKNOWN, with RetryInfo.
         /// * The key is new, and the order has no price: NOT_FOUND (PRODUCT_NOT_FOUND), or INVALID_ARGUMENT naming the field
         ///  when products are in different currencies or in another one than `currency`, or when the amount has more decimal
         ///  places than its currency (AMOUNT_PRECISION). Nothing is remembered.
@@ -1118,8 +1119,9 @@ pub mod order_service_server {
         ///  (E306) when a product runs out.
         /// * The key is done: the first answer again (REPLAY), or ALREADY_EXISTS, PAYMENT_ALREADY_PROCESSED (E302)
         ///  with the order_id (REJECT). A refused order is refused again, for the same reason, in both modes.
-        /// * The key is being worked on: REPLAY waits for the first request within its own deadline; REJECT, and a REPLAY
-        ///  whose deadline comes first, is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301).
+        /// * The key is being worked on: REJECT is ABORTED, DUPLICATE_PAYMENT_REQUEST (E301). REPLAY waits for the first
+        ///  request within its own deadline, also while its server is gone and another has to take the key over; if the
+        ///  deadline comes first it is UNAVAILABLE, OUTCOME_UNKNOWN, with RetryInfo.
         /// * The key is new, and the order has no price: NOT_FOUND (PRODUCT_NOT_FOUND), or INVALID_ARGUMENT naming the field
         ///  when products are in different currencies or in another one than `currency`, or when the amount has more decimal
         ///  places than its currency (AMOUNT_PRECISION). Nothing is remembered.

@@ -115,13 +115,17 @@ fn no_defect(case: Case<'_>) -> Vec<Breach> {
 
 fn may_refuse(call: &Call, reason: &str) -> bool {
     let known: &[&str] = match call {
-        Call::Place { .. } => &[
+        Call::Place { reject: true, .. } => &[
             "DUPLICATE_PAYMENT_REQUEST",
             "PAYMENT_ALREADY_PROCESSED",
             "PAYMENT_FAILED",
             "IDEMPOTENCY_KEY_REUSED",
             "OUT_OF_STOCK",
         ],
+        // A REPLAY is the request that the key stands for: it is never refused as a duplicate.
+        Call::Place { reject: false, .. } => {
+            &["PAYMENT_FAILED", "IDEMPOTENCY_KEY_REUSED", "OUT_OF_STOCK"]
+        }
         // Two clients may reserve one id for different amounts.
         Call::Reserve { .. } => {
             &["INSUFFICIENT_FUNDS", "RESERVATION_RELEASED", "RESERVATION_MISMATCH"]

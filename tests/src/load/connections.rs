@@ -19,6 +19,13 @@ impl Connections {
         Ok(Self { channels: channels.collect::<Result<_, _>>()? })
     }
 
+    /// How often the channels sent a call again.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        let each = self.channels.iter().map(Channel::stats);
+        each.map(|stats| stats.retries + stats.transparent_retries).sum()
+    }
+
     /// Waits until every channel has a connection.
     pub async fn ready(&self) {
         for channel in &self.channels {

@@ -11,6 +11,7 @@
 mod connections;
 mod figures;
 mod fill;
+mod live;
 mod measure;
 mod mix;
 mod pace;
@@ -22,6 +23,7 @@ mod work;
 pub use connections::Connections;
 pub use figures::{CpuUse, Figures};
 pub use fill::{History, fill};
+pub use live::{LIVE_EVERY, Live};
 pub use measure::{Measured, Plan, measure};
 pub use mix::{Accounts, Mix, Products};
 pub use pace::{OUTSTANDING_MAX, Pace, Run};

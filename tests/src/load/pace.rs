@@ -95,6 +95,7 @@ async fn open<W: Work>(
                 continue;
             };
             let (work, record) = (Arc::clone(&work), Arc::clone(&record));
+            record.send();
             requests.spawn(async move {
                 let answer = work.send(number).await;
                 record.note(due, answer);
@@ -122,6 +123,7 @@ async fn closed<W: Work>(
         callers.spawn(async move {
             while !stopped.is_cancelled() {
                 let due = Instant::now();
+                record.send();
                 let answer = work.send(next.fetch_add(1, Ordering::Relaxed)).await;
                 record.note(due, answer);
             }

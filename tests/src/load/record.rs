@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,7 @@ pub struct Mark {
 #[derive(Debug)]
 pub struct Record {
     began: Instant,
+    sent: AtomicU64,
     pages: Mutex<Pages>,
 }
 
@@ -163,15 +165,31 @@ struct Pages {
 
 impl Default for Record {
     fn default() -> Self {
-        Self { began: Instant::now(), pages: Mutex::default() }
+        Self { began: Instant::now(), sent: AtomicU64::new(0), pages: Mutex::default() }
     }
 }
 
 impl Record {
+    #[cfg(test)]
+    pub(super) fn began_at(began: Instant) -> Self {
+        Self { began, ..Self::default() }
+    }
+
     /// When the record began.
     #[must_use]
     pub fn began(&self) -> Instant {
         self.began
+    }
+
+    /// Notes that a request is sent.
+    pub fn send(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were sent so far, answered or not.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Notes a request that was due at `due` and is answered now.
@@ -219,6 +237,12 @@ impl Record {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.pages().seconds.iter().map(Tally::failed).sum()
+    }
+
+    /// How often callers have asked again so far.
+    #[must_use]
+    pub fn asked_again(&self) -> u64 {
+        self.pages().seconds.iter().map(|second| second.retries).sum()
     }
 
     /// All requests so far.

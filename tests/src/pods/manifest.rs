@@ -1,14 +1,16 @@
-//! The numbers of a Deployment, read from `k8s/base`: how its pods start, are asked, leave and are
-//! replaced, and the flags they run with.
+//! The numbers of a Deployment, read from `k8s/base`: how many pods it has, how they start, are asked,
+//! leave and are replaced, and the flags they run with.
 //!
 //! Only what the harness acts on is read, and all of that has to be there: a manifest without a
 //! probe or a preStop is an error here, not a default.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::probe::Probe;
@@ -17,6 +19,8 @@ use crate::cluster::Service;
 /// What the manifests of one service say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    /// Pods that the autoscaler may want.
+    pub replicas: RangeInclusive<usize>,
     /// Pods above the wanted number while a new version comes.
     pub max_surge: usize,
     /// Pods below the wanted number while a new version comes.
@@ -65,13 +69,16 @@ impl Manifest {
     /// When something is missing or of another form.
     pub fn read(base: &Path, service: Service) -> Result<Self, ManifestError> {
         let folder = base.join(service.name());
-        let path = folder.join("deployment.yaml");
         let mut environment = variables(&base.join("serving.env"))?;
         environment.extend(variables(&folder.join(format!("{}.env", service.name())))?);
-        let parsed = serde_saphyr::from_str::<Deployment>(&text(&path)?);
-        let form = |why: String| ManifestError::Form { path: path.clone(), why };
-        let deployment = parsed.map_err(|error| form(error.to_string()))?;
-        deployment.numbers(environment).map_err(|why| form(why.to_owned()))
+
+        let autoscaler: Autoscaler = parsed(&folder.join("autoscaler.yaml"))?;
+        let replicas = autoscaler.spec.min_replicas..=autoscaler.spec.max_replicas;
+
+        let path = folder.join("deployment.yaml");
+        let deployment: Deployment = parsed(&path)?;
+        let numbers = deployment.numbers(replicas, environment);
+        numbers.map_err(|why| ManifestError::Form { path, why: why.to_owned() })
     }
 
     /// `k8s/base` of this workspace.
@@ -94,12 +101,33 @@ fn variables(path: &Path) -> Result<BTreeMap<String, String>, ManifestError> {
     pairs.collect()
 }
 
+fn parsed<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
+    let form = |error: serde_saphyr::Error| ManifestError::Form {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    serde_saphyr::from_str(&text(path)?).map_err(form)
+}
+
 fn text(path: &Path) -> Result<String, ManifestError> {
     let read = std::fs::read_to_string(path);
     read.map_err(|source| ManifestError::Read { path: path.to_owned(), source })
 }
 
-// The parts of `apps/v1` Deployment that count here. Unknown fields are not looked at.
+// The parts of `autoscaling/v2` HorizontalPodAutoscaler and `apps/v1` Deployment that count here. Unknown fields are not
+// looked at.
+
+#[derive(Deserialize)]
+struct Autoscaler {
+    spec: AutoscalerSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AutoscalerSpec {
+    min_replicas: usize,
+    max_replicas: usize,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,7 +230,11 @@ fn ten() -> u64 {
 }
 
 impl Deployment {
-    fn numbers(self, environment: BTreeMap<String, String>) -> Result<Manifest, &'static str> {
+    fn numbers(
+        self,
+        replicas: RangeInclusive<usize>,
+        environment: BTreeMap<String, String>,
+    ) -> Result<Manifest, &'static str> {
         let DeploymentSpec { min_ready_seconds, strategy, template } = self.spec;
         let rolling = strategy.rolling_update;
         if rolling.max_surge == 0 && rolling.max_unavailable == 0 {
@@ -211,7 +243,11 @@ impl Deployment {
         let PodSpec { termination_grace_period_seconds, containers } = template.spec;
         let [container] =
             <[Container; 1]>::try_from(containers).map_err(|_| "not one container")?;
+        if replicas.is_empty() || *replicas.start() == 0 {
+            return Err("the autoscaler wants no pods");
+        }
         Ok(Manifest {
+            replicas,
             max_surge: rolling.max_surge,
             max_unavailable: rolling.max_unavailable,
             min_ready: Duration::from_secs(min_ready_seconds),
@@ -253,7 +289,9 @@ mod tests {
     /// A copy of `k8s/base` with one change in the order service's Deployment.
     fn changed(from: &str, to: &str) -> Result<Manifest, ManifestError> {
         let copy = tempfile::tempdir().unwrap();
-        for file in ["serving.env", "order-service/order-service.env"] {
+        for file in
+            ["serving.env", "order-service/order-service.env", "order-service/autoscaler.yaml"]
+        {
             std::fs::create_dir_all(copy.path().join("order-service")).unwrap();
             std::fs::copy(Manifest::base().join(file), copy.path().join(file)).unwrap();
         }
@@ -271,6 +309,7 @@ mod tests {
             assert!(manifest.pre_stop > Duration::ZERO && manifest.grace > manifest.pre_stop);
             assert_eq!(manifest.readiness.path, "/q/health/ready", "{name}");
             assert!(manifest.environment.contains_key("LAME_DUCK"), "{name}");
+            assert_eq!(manifest.replicas, 2..=4, "{name}");
         }
     }
 

@@ -18,6 +18,7 @@
 mod controller;
 mod deployment;
 mod endpoints;
+mod foreign;
 mod kubelet;
 mod manifest;
 mod namespace;
@@ -25,6 +26,7 @@ mod probe;
 
 pub use self::deployment::{Deployment, PodStatus, Status};
 pub use self::endpoints::Delay;
+pub use self::foreign::{Outcomes, place_through_changes};
 pub use self::kubelet::{Cause, Departure};
 pub use self::manifest::{Manifest, ManifestError};
 pub use self::namespace::{Manifests, Namespace, Setup};

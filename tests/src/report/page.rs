@@ -30,6 +30,8 @@ pub struct Page {
     pub title: String,
     /// The command line, so that it can be run again.
     pub command: String,
+    /// What the results rest on; empty where there is nothing to say.
+    pub note: String,
     /// Results.
     pub tables: Vec<Table>,
 }
@@ -60,6 +62,7 @@ impl Page {
                             li { (format!("{:.1} s: {}", mark.at.as_secs_f64(), mark.label)) }
                         } }
                     }
+                    @if !self.note.is_empty() { p { (self.note) } }
                     @for table in &self.tables { (drawn_table(table)) }
                 }
             }
@@ -110,11 +113,22 @@ mod tests {
             columns: vec!["what".to_owned(), "much".to_owned()],
             rows: vec![vec!["p99".to_owned(), "7 ms".to_owned()]],
         };
-        let page =
-            Page { title: "a & b".to_owned(), command: "load".to_owned(), tables: vec![table] };
+        let page = Page {
+            title: "a & b".to_owned(),
+            command: "load".to_owned(),
+            note: "no book was read".to_owned(),
+            tables: vec![table],
+        };
         let html = page.html(&record).unwrap();
         assert_eq!(html.matches("<svg").count(), 2);
-        for shown in ["a &amp; b", "roll &lt;order-service&gt;", "failed/s", "p99 ms", "7 ms"] {
+        for shown in [
+            "a &amp; b",
+            "roll &lt;order-service&gt;",
+            "failed/s",
+            "p99 ms",
+            "7 ms",
+            "<p>no book was read</p>",
+        ] {
             assert!(html.contains(shown), "{shown} is not shown");
         }
         assert!(!html.contains("http://") || html.contains("xmlns"), "nothing is fetched");

@@ -115,7 +115,7 @@ pub(crate) async fn persist(
 }
 
 /// Codes that tell nothing about the order: what a killed pod leaves its callers with, in
-/// tonic's words, and E301.
+/// tonic's words.
 fn may_be_tried_again(status: &Status) -> bool {
     matches!(
         status.code(),
@@ -124,7 +124,6 @@ fn may_be_tried_again(status: &Status) -> bool {
             | Code::Cancelled
             | Code::Internal
             | Code::DeadlineExceeded
-            | Code::Aborted
             | Code::ResourceExhausted
     )
 }

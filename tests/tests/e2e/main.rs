@@ -1,6 +1,8 @@
 //! Both services as real processes, called as users call them.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod by_hand;

@@ -70,9 +70,9 @@ fn the_local_databases_are_made_with_the_passwords_that_the_pods_are_told() {
         let (user, name) = (database.get_username(), database.get_database().unwrap());
         let url = told.split_once(&format!("uri=postgres://{user}:")).unwrap().1;
         let (password, _) = url.split_once('@').unwrap();
-        let role = format!("CREATE ROLE {user} LOGIN PASSWORD '{password}';");
+        let role = format!("ALTER ROLE {user} PASSWORD '{password}';");
         assert!(made.contains(&role), "databases.sql lacks {role}");
-        assert!(made.contains(&format!("CREATE DATABASE {name} OWNER {user};")));
+        assert!(made.contains(&format!("CREATE DATABASE {name} OWNER {user}'")));
     }
 }
 

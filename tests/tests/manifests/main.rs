@@ -10,6 +10,8 @@ mod documents;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod initialise;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod load;
@@ -21,3 +23,7 @@ mod pods;
 mod probes;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod redis;
+#[cfg(test)]
+mod room;

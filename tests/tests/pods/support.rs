@@ -14,7 +14,7 @@ use proto::order::v1::order_service_client::OrderServiceClient;
 use tests::cluster::{Binaries, Databases, connect_to, sqlite_in};
 use tests::pods::{Delay, Deployment, Manifests, Namespace, PodStatus, Setup, Status};
 use tokio::task::JoinHandle;
-use tonic::{Code, Request, Status as Answer};
+use tonic::{Request, Status as Answer};
 
 /// Long enough for a loaded machine, short enough for a person.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
@@ -26,23 +26,7 @@ pub(crate) fn databases(directory: &Path) -> Databases {
 
 /// The manifests, with every wait of seconds made one of tenths.
 pub(crate) fn fast() -> Manifests {
-    let mut manifests = Manifests::read().unwrap();
-    for manifest in [&mut manifests.account, &mut manifests.order] {
-        manifest.min_ready = Duration::from_millis(200);
-        manifest.pre_stop = Duration::from_millis(500);
-        manifest.grace = Duration::from_secs(20);
-        for probe in [&mut manifest.startup, &mut manifest.readiness, &mut manifest.liveness] {
-            probe.initial_delay /= 10;
-            probe.period /= 10;
-        }
-    }
-    manifests.set("LAME_DUCK", "500ms");
-    manifests.set("READINESS_INTERVAL", "100ms");
-    // What a killed pod leaves behind is taken over after the lease.
-    let leases = [("ACCOUNT_TIMEOUT", "2s"), ("LEASE", "3s")];
-    let leases = leases.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    manifests.order.environment.extend(leases);
-    manifests
+    Manifests::fast().unwrap()
 }
 
 pub(crate) async fn namespace(books: &Path, manifests: Manifests) -> Namespace {
@@ -51,7 +35,6 @@ pub(crate) async fn namespace(books: &Path, manifests: Manifests) -> Namespace {
         binaries: Binaries::build().unwrap(),
         databases: databases(books),
         manifests,
-        replicas: 2,
         delay: Delay { range, seed: 7 },
         dns_ttl_s: 1,
     };
@@ -148,15 +131,9 @@ async fn place(
             ..PlaceOrderRequest::default()
         });
         request.set_timeout(BOUND);
-        match stub.place_order(request).await {
-            Ok(_placed) => placed.fetch_add(1, Ordering::Relaxed),
-            // E301: a killed pod had begun it; the answer asks to come again, with the same key.
-            Err(answer) if answer.code() == Code::Aborted => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-            Err(answer) => return Err(answer),
-        };
+        // Also where a killed pod had begun the order: the retry waits for the take-over.
+        stub.place_order(request).await?;
+        placed.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }

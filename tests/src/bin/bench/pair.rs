@@ -55,7 +55,7 @@ impl Pair {
         let [accounts, few] = stage.connect(FEW).await?;
         let [_, one] = stage.connect(1).await?;
         let [_, many] = stage.connect(MANY).await?;
-        let opening = Opening { accounts: ACCOUNTS, balance: OPENING_BALANCE };
+        let opening = Opening { accounts: 1..=ACCOUNTS.into(), balance: OPENING_BALANCE };
         open_accounts(&accounts.of_request(0), opening).await?;
         Ok(Self { stage, accounts, one, few, many, runs: 0, time, in_flight })
     }

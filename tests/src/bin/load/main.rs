@@ -93,7 +93,7 @@ async fn prepare(
     accounts: &Connections,
     orders: &Connections,
 ) -> Result<(), Box<dyn Error>> {
-    let opening = Opening { accounts: count(requests), balance: OPENING_BALANCE };
+    let opening = Opening { accounts: 1..=count(requests).into(), balance: OPENING_BALANCE };
     open_accounts(&accounts.of_request(0), opening).await?;
     if requests.lines > 0 {
         put_products(&orders.of_request(0), requests.products, requests.stock).await?;
@@ -137,6 +137,11 @@ async fn put_on(
     let requests = &args.requests;
     let (mix, deadline) = (mix(requests), requests.deadline);
     let plan = Plan { pace: requests.pace(), first: 0, warm_up: args.warm_up };
+    let used = match requests.call {
+        Call::PlaceOrder => orders.clone(),
+        Call::Reserve => accounts.clone(),
+    };
+    let retried = || used.retries();
     let cpu = || stage.map_or_else(CpuUse::of_load, Stage::cpu);
     let counting = async |record: &Record| {
         let watching = async {
@@ -144,7 +149,7 @@ async fn put_on(
             std::future::pending().await
         };
         tokio::select! {
-            () = progress::until(args.duration, requests.requests, record) => {}
+            () = progress::until(args.duration, requests.requests, record, retried) => {}
             () = watching => {}
         }
     };

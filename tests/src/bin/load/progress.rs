@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tests::load::{Record, Stage};
+use tests::load::{Live, Record, Stage};
 
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -34,8 +34,15 @@ impl Memory {
     }
 }
 
-/// Waits for the end of the run: its time is over, or so many requests are answered.
-pub(crate) async fn until(duration: Duration, requests: Option<u64>, record: &Record) {
+/// Waits for the end of the run: its time is over, or so many requests are answered. Where no bar is seen the counts are
+/// logged; `retried` is what the channels sent again.
+pub(crate) async fn until(
+    duration: Duration,
+    requests: Option<u64>,
+    record: &Record,
+    retried: impl Fn() -> u64,
+) {
+    let mut live = Live::default();
     let (began, bar) = (Instant::now(), ProgressBar::new(duration.as_secs()));
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s  {msg}");
     bar.set_style(style.expect("a constant template"));
@@ -47,6 +54,9 @@ pub(crate) async fn until(duration: Duration, requests: Option<u64>, record: &Re
         bar.set_position(began.elapsed().as_secs());
         let (rate, p99, failed) = (last.requests(), last.quantile_ms(0.99), total.failed());
         bar.set_message(format!("{rate}/s  p99 {p99:.1} ms  {failed} failed"));
+        if let Some(line) = bar.is_hidden().then(|| live.line(record, &retried)).flatten() {
+            eprintln!("{line}");
+        }
         if requests.is_some_and(|wanted| total.requests() >= wanted) {
             break;
         }

@@ -40,7 +40,8 @@ pub(crate) fn show(
         };
         let title = "Load on Holdfast".to_owned();
         let command = std::env::args().collect::<Vec<_>>().join(" ");
-        report::Page { title, command, tables: vec![table] }.write(record, path)?;
+        report::Page { title, command, tables: vec![table], ..Default::default() }
+            .write(record, path)?;
     }
     let mut line = figures.json();
     line["seed"] = json!(args.requests.seed);

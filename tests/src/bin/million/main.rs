@@ -116,7 +116,7 @@ async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let currency = || vec![format!("--default-currency={CURRENCY}")];
     let stage = Stage::start(Kind::Postgres, PODS, [currency(), currency()]).await?;
     let [accounts, orders] = stage.connect(CONNECTIONS).await?;
-    let opening = Opening { accounts: args.accounts, balance: BALANCE };
+    let opening = Opening { accounts: 1..=args.accounts.into(), balance: BALANCE };
     open_accounts(&accounts.of_request(0), opening).await?;
     put_products(&orders.of_request(0)).await?;
 

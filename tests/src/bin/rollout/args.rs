@@ -1,15 +1,19 @@
 //! The flags.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 
+use crate::stage::ACCOUNTS;
+
 /// Lets pods come and go while clients place orders, and tells whether anybody noticed.
 ///
 /// Starts both services on PostgreSQL with the numbers of k8s/base. Exits with 1 when a request
-/// failed, an order was placed twice or lost, a pod did not leave in order, or an invariant of the
-/// two databases is broken.
+/// failed, an order was placed twice or lost, a pod did not leave in order, an invariant of the
+/// two databases is broken, or one pod got more than 1.2 times its share of the calls a minute
+/// after pods came or went.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rollout")]
 pub(crate) struct Args {
@@ -33,10 +37,6 @@ pub(crate) struct Args {
     /// be the first event
     #[arg(long, value_name = "DIR", conflicts_with = "target")]
     pub(crate) previous_binaries: Option<PathBuf>,
-    /// The age at which connections end, in place of the manifests': what spreads clients over pods
-    /// has to happen a few times within the run
-    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
-    pub(crate) connection_age: Duration,
     /// For how many seconds an answer of the cluster's DNS may be kept
     #[arg(long, default_value_t = 5)]
     pub(crate) dns_ttl_s: u32,
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// The account-service beside --target, to open the accounts at
     #[arg(long, value_name = "HOST:PORT", requires = "target")]
     pub(crate) account_target: Option<String>,
+    /// The first of the 1,000 accounts that pay: with --target, choose a range that nothing else uses
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=i64::MAX - 1_000))]
+    pub(crate) first_account: i64,
     /// With --target: roll and delete the pods in this namespace by kubectl, which has to be in PATH
     /// and logged in; without it events are left to whoever owns the pods
     #[arg(long, value_name = "NAMESPACE", requires = "target")]
@@ -64,6 +67,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// The accounts that pay.
+    pub(crate) fn accounts(&self) -> RangeInclusive<i64> {
+        self.first_account..=self.first_account + i64::from(ACCOUNTS) - 1
+    }
+
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.minutes.clamp(0.0, 7.0 * 24.0 * 60.0) * 60.0)
     }
@@ -71,7 +79,23 @@ impl Args {
 
 #[cfg(test)]
 mod unit {
+    use std::path::Path;
+
     use super::*;
+
+    /// What the load Job says, so that a run without flags is the one in a cluster.
+    #[test]
+    fn the_defaults_are_those_of_the_load_job() {
+        let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/load/job.yaml");
+        let job = std::fs::read_to_string(job).unwrap();
+        let flags = job.lines().filter_map(|line| line.trim().strip_prefix("- --"));
+        let flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
+        let said = Args::try_parse_from([vec!["rollout".to_owned()], flags].concat()).unwrap();
+        let unsaid = Args::try_parse_from(["rollout"]).unwrap();
+        let numbers = |args: &Args| (args.minutes, args.rate, args.clients, args.first_account);
+        assert_eq!(numbers(&said), numbers(&unsaid));
+        assert!(said.target.is_some());
+    }
 
     #[test]
     fn the_flags_are_consistent() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::ops::RangeInclusive;
 
 use client::Channel;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -33,12 +34,12 @@ pub(crate) struct Audit {
 pub(crate) async fn audit(
     callers: &Callers,
     target: &str,
-    accounts: u32,
+    accounts: RangeInclusive<i64>,
 ) -> Result<Audit, Box<dyn Error>> {
     let channel = Channel::builder(target).wait_for_ready(true).build()?;
     let stub = OrderServiceClient::new(channel);
-    let lists: Vec<Vec<Order>> = stream::iter(1..=accounts)
-        .map(|account| orders_of(stub.clone(), i64::from(account)))
+    let lists: Vec<Vec<Order>> = stream::iter(accounts)
+        .map(|account| orders_of(stub.clone(), account))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;

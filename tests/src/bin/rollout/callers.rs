@@ -43,6 +43,7 @@ pub(crate) enum Client {
 pub(crate) struct Callers {
     clients: Vec<Client>,
     pub(crate) mix: Mix,
+    first_account: i64,
     deadline: Duration,
     told: Mutex<HashMap<u64, Uuid>>,
 }
@@ -94,9 +95,14 @@ impl Client {
 }
 
 impl Callers {
-    pub(crate) fn new(clients: Vec<Client>, mix: Mix, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        clients: Vec<Client>,
+        mix: Mix,
+        first_account: i64,
+        deadline: Duration,
+    ) -> Self {
         assert!(!clients.is_empty(), "nobody to send orders");
-        Self { clients, mix, deadline, told: Mutex::default() }
+        Self { clients, mix, first_account, deadline, told: Mutex::default() }
     }
 
     /// Waits until every client of ours has its connection.
@@ -135,7 +141,8 @@ impl Callers {
 
 impl Work for Callers {
     async fn send(&self, number: u64) -> Answer {
-        let (client, order) = (self.client_of(number), self.mix.order(number));
+        let (client, mut order) = (self.client_of(number), self.mix.order(number));
+        order.account_id += self.first_account - 1;
         let end = Instant::now() + self.deadline;
         let mut retries = 0;
         loop {
@@ -174,6 +181,7 @@ fn may_be_asked_again(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable
+            // What a pod of the version before may say of a key that another pod works on.
             | Code::Aborted
             | Code::ResourceExhausted
             | Code::Internal

@@ -1,18 +1,22 @@
 //! Events on pods of one's own.
 
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tests::cluster::Service;
 use tests::pods::{Cause, Deployment, PodStatus, Status};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::measure::Shares;
 use crate::plan::{BOTH, Event};
 use crate::scene::Scene;
-use crate::stage::{PATIENCE, Stage};
+use crate::stage::{DELAY, PATIENCE, Stage};
+
+/// How long after an event clients are spread evenly again.
+const SPREAD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What calls of a pod are counted by.
 const COUNTED: [(Service, &str); 2] = [
@@ -27,11 +31,8 @@ impl Scene for Stage {
             Event::Roll(services) => roll(self, services).await,
             Event::Delete => delete(self, random).await,
             Event::Kill => kill(self, random).await?,
-            Event::Scale(replicas) => {
-                for service in BOTH {
-                    self.namespace.deployment(service).scale(replicas).await;
-                }
-            }
+            Event::ScaleUp => scale(self, |replicas| *replicas.end()).await,
+            Event::ScaleDown => scale(self, |replicas| *replicas.start()).await,
             Event::RestartDatabase => {
                 let postgres = self.postgres.as_mut().ok_or("somebody else's database")?;
                 postgres.stop()?;
@@ -48,11 +49,13 @@ impl Scene for Stage {
             .map(|cause| departures.iter().filter(|departure| departure.cause == cause).count())
     }
 
-    /// Over two lives of a connection, so that the luck of one draw counts half.
-    async fn spread(&self, age: Duration) -> Option<Shares> {
-        sleep(age.mul_f64(1.1) + Duration::from_secs(2)).await;
+    /// Once every connection has reached its age that is older than the news of the event, until
+    /// [`SPREAD_WITHIN`]. Where that is never so, of the last third of it.
+    async fn spread(&self, since: Instant) -> Option<Shares> {
+        let dealt_again = DELAY[1] + self.connection_age().mul_f64(1.1);
+        sleep_until(since + dealt_again.min(SPREAD_WITHIN.mul_f64(2.0 / 3.0))).await;
         let before = counts(self).await;
-        sleep(age.mul_f64(2.2)).await;
+        sleep_until(since + SPREAD_WITHIN).await;
         let after = counts(self).await;
         let [in_cluster, outside] =
             [0, 1].map(|index| largest_share(&before[index], &after[index]));
@@ -63,6 +66,13 @@ impl Scene for Stage {
 async fn roll(stage: &Stage, services: &[Service]) {
     for service in services {
         stage.namespace.roll(*service, &stage.binaries).await;
+    }
+}
+
+async fn scale(stage: &Stage, wanted: impl Fn(&RangeInclusive<usize>) -> usize) {
+    for service in BOTH {
+        let replicas = wanted(&stage.manifests.of(service).replicas);
+        stage.namespace.deployment(service).scale(replicas).await;
     }
 }
 

@@ -8,13 +8,12 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tests::cluster::Service;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::measure::Shares;
 use crate::plan::{BOTH, Event};
@@ -107,7 +106,11 @@ impl Scene for Kubectl {
         match event {
             Event::Roll(services) => self.roll(services).await,
             Event::Delete => self.delete(random).await,
-            Event::Update | Event::Kill | Event::Scale(_) | Event::RestartDatabase => {
+            Event::Update
+            | Event::Kill
+            | Event::ScaleUp
+            | Event::ScaleDown
+            | Event::RestartDatabase => {
                 Err(format!("{} is not done to somebody else's cluster", event.name()).into())
             }
         }
@@ -118,7 +121,7 @@ impl Scene for Kubectl {
     }
 
     /// The pods' metrics are out of reach.
-    async fn spread(&self, _age: Duration) -> Option<Shares> {
+    async fn spread(&self, _since: Instant) -> Option<Shares> {
         None
     }
 }

@@ -16,8 +16,10 @@ pub(crate) enum Event {
     Delete,
     /// SIGKILL to a random pod of each service.
     Kill,
-    /// Both services are scaled to so many pods.
-    Scale(usize),
+    /// Both services are scaled to as many pods as their autoscalers may want.
+    ScaleUp,
+    /// Both services are scaled to as few as their autoscalers may want.
+    ScaleDown,
     /// The database server is stopped and started again.
     RestartDatabase,
 }
@@ -31,23 +33,18 @@ pub(crate) enum Class {
     Hard,
 }
 
-/// Pods of each service at rest.
-pub(crate) const REPLICAS: usize = 2;
-/// Pods of each service when scaled up.
-pub(crate) const SCALED: usize = 4;
-
-/// Twelve departures and six SIGKILLs; what was killed is replaced before it is killed again, for a
-/// container that dies twice waits for its restart.
+/// Pods come and go eighteen times and more, and six are killed; what was killed is replaced before it
+/// is killed again, for a container that dies twice waits for its restart.
 const CYCLE: [Event; 10] = [
+    Event::ScaleUp,
+    Event::Delete,
     Event::Roll(&BOTH),
     Event::Kill,
-    Event::Scale(SCALED),
-    Event::Scale(REPLICAS),
+    Event::ScaleDown,
     Event::Roll(&[Service::Account]),
     Event::Kill,
-    Event::Delete,
-    Event::Kill,
     Event::Roll(&[Service::Order]),
+    Event::Kill,
     Event::RestartDatabase,
 ];
 
@@ -56,8 +53,8 @@ pub(crate) const CONTROL: [Event; 5] = [
     Event::Roll(&[Service::Account]),
     Event::Roll(&[Service::Order]),
     Event::Delete,
-    Event::Scale(SCALED),
-    Event::Scale(REPLICAS),
+    Event::ScaleUp,
+    Event::ScaleDown,
 ];
 
 /// The events in order, endless.
@@ -82,14 +79,16 @@ pub(crate) fn by_kubectl() -> impl Iterator<Item = Event> {
 impl Event {
     pub(crate) fn class(self) -> Class {
         match self {
-            Self::Update | Self::Roll(_) | Self::Delete | Self::Scale(_) => Class::Graceful,
+            Self::Update | Self::Roll(_) | Self::Delete | Self::ScaleUp | Self::ScaleDown => {
+                Class::Graceful
+            }
             Self::Kill | Self::RestartDatabase => Class::Hard,
         }
     }
 
     /// Whether it is followed by a look at how the load is spread.
     pub(crate) fn spreads(self) -> bool {
-        matches!(self, Self::Update | Self::Scale(SCALED) | Self::Roll([_, _]))
+        matches!(self, Self::Update | Self::ScaleUp | Self::Delete | Self::Roll([_, _]))
     }
 
     pub(crate) fn name(self) -> String {
@@ -99,7 +98,8 @@ impl Event {
             Self::Roll(_) => "roll both".to_owned(),
             Self::Delete => "delete pods".to_owned(),
             Self::Kill => "kill pods".to_owned(),
-            Self::Scale(replicas) => format!("scale to {replicas}"),
+            Self::ScaleUp => "scale up".to_owned(),
+            Self::ScaleDown => "scale down".to_owned(),
             Self::RestartDatabase => "restart database".to_owned(),
         }
     }
@@ -116,8 +116,16 @@ mod unit {
         for kind in [Event::Roll(&BOTH), Event::Delete, Event::Kill, Event::RestartDatabase] {
             assert!(events.contains(&kind), "{kind:?}");
         }
-        let scaled: Vec<_> = events.iter().filter(|it| matches!(it, Event::Scale(_))).collect();
-        assert_eq!(scaled, [&Event::Scale(SCALED), &Event::Scale(REPLICAS)]);
+        let is_scale = |it: &&Event| matches!(it, Event::ScaleUp | Event::ScaleDown);
+        let scaled: Vec<_> = events.iter().filter(is_scale).collect();
+        assert_eq!(scaled, [&Event::ScaleUp, &Event::ScaleDown]);
+    }
+
+    #[test]
+    fn the_spread_is_looked_at_after_pods_come_and_after_one_goes() {
+        for event in [Event::ScaleUp, Event::Delete, Event::Roll(&BOTH), Event::Update] {
+            assert!(event.spreads(), "{event:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use client::Channel;
 use proto::order::v1::OnDuplicate;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tests::HarnessError;
 use tests::load::{Accounts, Mix, Pace, Products, Record, Run};
 use tokio::time::sleep;
 
@@ -55,9 +56,25 @@ impl Outcome {
         Self { connections, ..self }
     }
 
-    /// Nothing failed, nothing is there twice, nothing is lost, nobody left in disorder.
+    /// What the columns about orders rest on.
+    pub(crate) fn books(&self) -> String {
+        let orders = self.audit.orders;
+        match &self.reckoning {
+            Some(_) => format!(
+                "{orders} orders were read through the service, and both databases were verified."
+            ),
+            None => format!(
+                "{orders} orders were read through the service; what is there twice or missing is found among them. The \
+                 databases are not this program's and were not read: `account-service verify` and `order-service verify` do."
+            ),
+        }
+    }
+
+    /// Nothing failed, nothing is there twice, nothing is lost, nobody left in disorder, and no pod
+    /// was left with too much of the load.
     pub(crate) fn is_ok(&self) -> bool {
         self.all.failed == 0
+            && self.lines.iter().all(Line::is_spread)
             && self.audit.duplicates.is_empty()
             && self.audit.missing.is_empty()
             && self.reckoning.as_ref().is_none_or(Reckoning::is_clean)
@@ -80,8 +97,8 @@ pub(crate) async fn on_pods(
     let record = Arc::new(Record::default());
     let pace = Pace::Open { per_second: args.rate };
     let sending = Run::start(Arc::clone(&callers), pace, 0, Arc::clone(&record));
-    let progress = Progress::start(args.time(), Arc::clone(&record));
-    let mut director = Director::new(args, &callers, &record, &progress, seed);
+    let progress = Progress::start(args.time(), Arc::clone(&record), Arc::clone(&callers));
+    let mut director = Director::new(&callers, &record, &progress, seed);
     let spans = match mode {
         Mode::Holdfast => {
             let events = plan::events(args.previous_binaries.is_some(), stage.postgres.is_some());
@@ -93,7 +110,7 @@ pub(crate) async fn on_pods(
     progress.say("waiting for the last answers");
     sending.finish().await;
     progress.say("reading the books");
-    let audit = audit::audit(&callers, &target, ACCOUNTS).await?;
+    let audit = audit::audit(&callers, &target, args.accounts()).await?;
     let connections = callers.totals();
     drop((progress, callers));
     let reckoning = Some(stage.finish().await?);
@@ -111,15 +128,20 @@ pub(crate) async fn on_target(
     let target = format!("http://{target}");
     if let Some(accounts) = &args.account_target {
         let channel = Channel::builder(format!("http://{accounts}")).build()?;
-        stage::open(&channel).await?;
+        stage::open(&channel, args.accounts()).await.map_err(|error| {
+            let taken = matches!(error, HarnessError::AccountExists { .. });
+            let way_out = if taken { "; choose others by --first-account" } else { "" };
+            format!("{error}{way_out}")
+        })?;
     }
+    eprintln!("Sending to {target}");
     let callers = callers(args, Mode::Holdfast, &target, seed, Products::None)?;
     callers.ready().await;
     let record = Arc::new(Record::default());
     let pace = Pace::Open { per_second: args.rate };
     let sending = Run::start(Arc::clone(&callers), pace, 0, Arc::clone(&record));
-    let progress = Progress::start(args.time(), Arc::clone(&record));
-    let mut director = Director::new(args, &callers, &record, &progress, seed);
+    let progress = Progress::start(args.time(), Arc::clone(&record), Arc::clone(&callers));
+    let mut director = Director::new(&callers, &record, &progress, seed);
     let spans = match &args.kubectl {
         Some(namespace) => {
             let mut cluster = Kubectl::new("kubectl", namespace);
@@ -133,7 +155,7 @@ pub(crate) async fn on_target(
     };
     let seconds = record.began().elapsed().as_secs();
     sending.finish().await;
-    let audit = audit::audit(&callers, &target, ACCOUNTS).await?;
+    let audit = audit::audit(&callers, &target, args.accounts()).await?;
     let outcome = reckon(args, seed, &record, &spans, seconds, audit);
     Ok((outcome.with(callers.totals()), record))
 }
@@ -158,12 +180,11 @@ fn callers(
         duplicates: 0.0,
         on_duplicate: OnDuplicate::Replay,
     };
-    Ok(Arc::new(Callers::new(clients, mix, args.deadline)))
+    Ok(Arc::new(Callers::new(clients, mix, args.first_account, args.deadline)))
 }
 
 /// Lets events happen and notes when.
 struct Director<'run> {
-    args: &'run Args,
     callers: &'run Callers,
     record: &'run Record,
     progress: &'run Progress,
@@ -174,14 +195,13 @@ struct Director<'run> {
 
 impl<'run> Director<'run> {
     fn new(
-        args: &'run Args,
         callers: &'run Callers,
         record: &'run Record,
         progress: &'run Progress,
         seed: u64,
     ) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self { args, callers, record, progress, random, looked_at: HashSet::new() }
+        Self { callers, record, progress, random, looked_at: HashSet::new() }
     }
 
     /// Events until there are no more, or no time. Without a time nobody looks at the spread.
@@ -215,13 +235,14 @@ impl<'run> Director<'run> {
         self.record.mark(name.clone());
         let (start, totals, before) = (self.second(), self.callers.totals(), scene.ended());
         scene.happen(event, &mut self.random).await?;
+        let since = tokio::time::Instant::now();
         sleep(Duration::from_secs(1)).await;
         let (end, after) = (self.second() + 1, scene.ended());
         let retried = self.callers.totals().retries - totals.retries;
         self.progress.say("calm");
         sleep(CALM).await;
         let shares = match looks && event.spreads() && self.looked_at.insert(name) {
-            true => scene.spread(self.args.connection_age).await,
+            true => scene.spread(since).await,
             false => None,
         };
         let [departures, kills] = [0, 1].map(|index| after[index] - before[index]);

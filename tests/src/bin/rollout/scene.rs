@@ -1,9 +1,9 @@
 //! Where events happen: on pods of this program's own, or in somebody else's cluster.
 
 use std::error::Error;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
+use tokio::time::Instant;
 
 use crate::measure::Shares;
 use crate::plan::Event;
@@ -16,6 +16,7 @@ pub(crate) trait Scene {
     /// How many containers ended so far, in order and killed.
     fn ended(&self) -> [usize; 2];
 
-    /// Lets clients spread, then measures how evenly calls reach the pods, where that can be known.
-    async fn spread(&self, age: Duration) -> Option<Shares>;
+    /// Lets clients spread after an event that was over at `since`, then measures how evenly calls
+    /// reach the pods, where that can be known.
+    async fn spread(&self, since: Instant) -> Option<Shares>;
 }

@@ -33,6 +33,7 @@ pub(crate) fn print(runs: &[(&str, &Outcome)]) {
     for (name, outcome) in runs {
         println!("{name}:");
         println!("{}", table(outcome));
+        println!("{}", outcome.books());
     }
     for (name, outcome) in runs {
         for line in &outcome.lines {
@@ -57,7 +58,8 @@ pub(crate) fn write(
     });
     let title = "Pods come and go".to_owned();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    Ok(report::Page { title, command, tables: tables.collect() }.write(record, path)?)
+    let note = runs.iter().map(|(_, outcome)| outcome.books()).collect::<Vec<_>>().join(" ");
+    Ok(report::Page { title, command, note, tables: tables.collect() }.write(record, path)?)
 }
 
 fn table(outcome: &Outcome) -> Table {
@@ -116,7 +118,8 @@ fn total(name: &str, outcome: &Outcome) -> serde_json::Value {
         "goaways": connections.drained,
         "connections_lost": connections.lost,
         "out_of_order": reckoning.as_ref().map(|it| it.out_of_order.len()),
-        "verified": reckoning.as_ref().is_some_and(|it| it.breach.is_none()),
+        // null where the databases were not read.
+        "verified": reckoning.as_ref().map(|it| it.breach.is_none()),
         "ok": outcome.is_ok(),
     });
     for (key, of) in more.as_object().into_iter().flatten() {

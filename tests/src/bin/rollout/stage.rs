@@ -1,6 +1,7 @@
 //! What a run stands on: PostgreSQL, both services as pods, and clients in front of them.
 
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use tests::pods::{Cause, Delay, Departure, Manifests, Namespace, Setup};
 use tests::postgres::{Postgres, create_database, database_url, drop_database};
 
 use crate::args::Args;
-use crate::plan::REPLICAS;
 
 /// Accounts that pay, and products that are bought, a piece an order.
 pub(crate) const ACCOUNTS: u32 = 1_000;
@@ -23,7 +23,7 @@ const BALANCE: u64 = 1_000_000_000;
 const STOCK: i64 = 1_000_000_000;
 
 /// How late DNS and kube-proxy learn of a change. Measured in clusters: 0.2 s and more.
-const DELAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+pub(crate) const DELAY: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
 /// The bound on pods' coming, and on their leaving: the grace period of both, and some.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
@@ -32,6 +32,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Stage {
     // Field order is drop order: pods end before their database does.
     pub(crate) namespace: Namespace,
+    /// The numbers that everything runs with.
+    pub(crate) manifests: Manifests,
     pub(crate) postgres: Option<Postgres>,
     /// What rolling updates bring.
     pub(crate) binaries: Binaries,
@@ -55,25 +57,25 @@ impl Stage {
             (Some(_), Mode::Control) | (None, _) => binaries.clone(),
         };
         let (postgres, databases, made) = databases(args.database_url.as_deref()).await?;
+        let manifests = manifests(mode)?;
         let setup = Setup {
             binaries: first,
             databases: databases.clone(),
-            manifests: manifests(args, mode)?,
-            replicas: REPLICAS,
+            manifests: manifests.clone(),
             delay: Delay { range: DELAY[0]..=DELAY[1], seed },
             dns_ttl_s: args.dns_ttl_s,
         };
         let namespace = Namespace::start(setup).await?;
-        let stage = Self { namespace, postgres, binaries, databases, made };
-        stage.prepare().await?;
+        let stage = Self { namespace, manifests, postgres, binaries, databases, made };
+        stage.prepare(args).await?;
         Ok(stage)
     }
 
-    async fn prepare(&self) -> Result<(), Box<dyn Error>> {
+    async fn prepare(&self, args: &Args) -> Result<(), Box<dyn Error>> {
         let status = self.namespace.account.status();
         let pod = status.ready().next().ok_or("no account pod is ready")?;
         let accounts = Channel::builder(format!("http://{}", pod.grpc)).build()?;
-        open(&accounts).await?;
+        open(&accounts, args.accounts()).await?;
         let orders = Channel::builder(self.namespace.cluster_ip()).build()?;
         Ok(put_products(&orders, PRODUCTS, STOCK).await?)
     }
@@ -109,14 +111,23 @@ impl Stage {
         if report.ok { Ok(()) } else { Err(format!("{:#?}", report.breaches).into()) }
     }
 
+    /// The age at which clients of order-service are dealt out again.
+    pub(crate) fn connection_age(&self) -> Duration {
+        let age = &self.manifests.order.environment["CONNECTION_AGE"];
+        humantime::parse_duration(age).expect("the services run with it")
+    }
+
     pub(crate) fn logs(&self) -> &Path {
         self.namespace.directory()
     }
 }
 
 /// Opens the accounts.
-pub(crate) async fn open(accounts: &Channel) -> Result<(), HarnessError> {
-    open_accounts(accounts, Opening { accounts: ACCOUNTS, balance: BALANCE }).await
+pub(crate) async fn open(
+    channel: &Channel,
+    accounts: RangeInclusive<i64>,
+) -> Result<(), HarnessError> {
+    open_accounts(channel, Opening { accounts, balance: BALANCE }).await
 }
 
 /// What is found when everybody has left.
@@ -144,11 +155,9 @@ fn is_out_of_order(departure: &Departure) -> bool {
     }
 }
 
-/// The manifests, but for the age of connections; the control's pods leave as most do.
-fn manifests(args: &Args, mode: Mode) -> Result<Manifests, Box<dyn Error>> {
+/// The manifests as they are; the control's pods leave as most do.
+fn manifests(mode: Mode) -> Result<Manifests, Box<dyn Error>> {
     let mut manifests = Manifests::read()?;
-    let age = humantime::format_duration(args.connection_age).to_string();
-    manifests.set("CONNECTION_AGE", &age);
     if mode == Mode::Control {
         manifests.set("LAME_DUCK", "0s");
         manifests.account.pre_stop = Duration::ZERO;

@@ -68,6 +68,10 @@ fn place(key: &str, body: Body) -> Call {
     Call::Place { account: ACCOUNT, key: key.to_owned(), body, reject: false }
 }
 
+fn place_once(key: &str, body: Body) -> Call {
+    Call::Place { account: ACCOUNT, key: key.to_owned(), body, reject: true }
+}
+
 fn cancel(order_id: &str) -> Call {
     Call::Cancel { account: ACCOUNT, order_id: order_id.to_owned() }
 }
@@ -203,7 +207,7 @@ fn two_answers_to_one_key_are_seen() {
         world.tell(place("a", Body::Pieces(5, 2)), placed("o9", 20, true));
     });
     breaks(Rule::AnswersAgree, &[Rule::AcknowledgedSurvives], |world| {
-        world.tell(place("a", Body::Pieces(5, 2)), refused("PAYMENT_ALREADY_PROCESSED", "o9"));
+        world.tell(place_once("a", Body::Pieces(5, 2)), refused("PAYMENT_ALREADY_PROCESSED", "o9"));
     });
 }
 
@@ -230,11 +234,26 @@ fn a_reused_key_that_ran_is_seen() {
 #[test]
 fn a_request_that_stands_in_for_the_keys_owner_is_seen() {
     breaks(Rule::ReusedRunsNothing, &[], |world| {
-        world.tell(place("a", Body::Amount(3)), refused("DUPLICATE_PAYMENT_REQUEST", ""));
+        world.tell(place_once("a", Body::Amount(3)), refused("DUPLICATE_PAYMENT_REQUEST", ""));
     });
     breaks(Rule::ReusedRunsNothing, &[], |world| {
         world.tell(place("b", Body::Amount(31)), placed("o2", 30, true));
     });
+}
+
+#[test]
+fn a_replay_that_is_refused_as_a_duplicate_is_seen() {
+    for (reason, order_id) in
+        [("DUPLICATE_PAYMENT_REQUEST", ""), ("PAYMENT_ALREADY_PROCESSED", "o1")]
+    {
+        let answer = refused(reason, order_id);
+        breaks(Rule::NoDefect, &[], |world| {
+            world.tell(place("a", Body::Pieces(5, 2)), answer.clone());
+        });
+        let mut world = World::sound();
+        world.tell(place_once("a", Body::Pieces(5, 2)), answer);
+        assert_eq!(world.broken(), BTreeSet::new());
+    }
 }
 
 #[test]
