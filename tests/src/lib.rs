@@ -5,7 +5,6 @@
 
 pub mod ask;
 pub mod balancer;
-pub mod books;
 pub mod chaos;
 pub mod clients;
 pub mod cluster;
@@ -22,6 +21,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod report;
+pub mod rows;
 pub mod scenarios;
 pub mod shared_postgres;
 

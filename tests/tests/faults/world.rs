@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use database::DatabaseUrl;
+use holdfast_verify::Settings;
 use proto::Reason;
 use proto::account::v1::account_service_client::AccountServiceClient;
 use proto::account::v1::{Account, GetAccountRequest, OpenAccountRequest};
@@ -186,7 +187,10 @@ impl World {
     pub(crate) async fn check_books(&self) {
         until("everything to be settled", async || self.unfinished().await == 0).await;
         self.cluster.verify().unwrap();
-        let report = tests::books::verify(&self.books.account, &self.books.order).await.unwrap();
+        let report =
+            holdfast_verify::verify(&self.books.account, &self.books.order, Settings::at_rest())
+                .await
+                .unwrap();
         assert!(report.ok, "{report:?}");
     }
 }

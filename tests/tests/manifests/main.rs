@@ -21,3 +21,5 @@ mod pods;
 mod probes;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod verify;
