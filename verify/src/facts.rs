@@ -97,6 +97,8 @@ pub struct Case {
     pub reservation: Option<Aged<Reservation>>,
     /// Its rows in the outbox.
     pub waiting: Vec<Aged<Notice>>,
+    /// Its settlements that were given up by hand.
+    pub resolved: Vec<Told>,
     /// Whether a key of this order is claimed and not decided yet.
     pub undecided: bool,
 }
@@ -150,7 +152,8 @@ impl Case {
     /// A name of which neither book says anything.
     #[must_use]
     pub fn unknown(name: Name) -> Self {
-        Self { name, order: None, reservation: None, waiting: Vec::new(), undecided: false }
+        let (waiting, resolved) = (Vec::new(), Vec::new());
+        Self { name, order: None, reservation: None, waiting, resolved, undecided: false }
     }
 
     /// How long the pair has had this order: since it was placed, else since its money was reserved.
@@ -168,6 +171,7 @@ impl Case {
             && self.reservation.as_ref().map(|it| &it.row)
                 == other.reservation.as_ref().map(|it| &it.row)
             && notices(self) == notices(other)
+            && self.resolved == other.resolved
             && self.undecided == other.undecided
     }
 }
@@ -240,6 +244,11 @@ pub(crate) mod testing {
         pub(crate) fn waits(mut self, action: Told) -> Self {
             let row = Notice { action, refused: false };
             self.waiting.push(Aged { row, age: Duration::ZERO });
+            self
+        }
+
+        pub(crate) fn resolved(mut self, action: Told) -> Self {
+            self.resolved.push(action);
             self
         }
 

@@ -63,6 +63,9 @@ pub fn judge(case: &Case, rules: Rules) -> Judgement {
 }
 
 fn judge_leniently(case: &Case, rules: Rules) -> Judgement {
+    if is_resolved(case) {
+        return Judgement::Sound;
+    }
     let waits = |told| waits(case, told, rules);
     match (&case.order, &case.reservation) {
         (Some(order), held) if order.row.cancelled => {
@@ -102,6 +105,24 @@ fn waits(case: &Case, told: Told, rules: Rules) -> Waits {
 /// What was refused will be refused again: it does not count as about to happen.
 pub(crate) fn is_overdue(notice: &Aged<Notice>, outbox_age_max: Duration) -> bool {
     notice.row.refused || notice.age > outbox_age_max
+}
+
+/// Whether the difference is the one that a settlement would have made that people gave up
+/// (`order-service settlements resolve`), and no other.
+fn is_resolved(case: &Case) -> bool {
+    let resolved = |told| case.resolved.contains(&told);
+    let state = case.reservation.as_ref().map(|held| held.row.state);
+    match (&case.order, state) {
+        (_, Some(State::Held)) => false,
+        (Some(order), Some(State::Captured)) if order.row.cancelled => resolved(Told::Refund),
+        (Some(order), _) if order.row.cancelled => false,
+        (Some(_), _) => {
+            let returned = case.reservation.as_ref().is_some_and(|held| held.row.returned);
+            resolved(Told::Capture) && !returned
+        }
+        (None, Some(State::Captured)) => resolved(Told::Release),
+        (None, _) => false,
+    }
 }
 
 /// A cancelled order owes nothing, and may have taken nothing.
@@ -238,6 +259,29 @@ mod tests {
             assert_eq!(broken(&case), None, "{case:?}");
             assert!(broken(&waiting(case.clone(), hours, false)).is_some(), "{case:?}");
             assert!(broken(&waiting(case.clone(), Duration::ZERO, true)).is_some(), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_settlement_that_people_gave_up_excuses_its_own_difference_and_no_other() {
+        let released = || held("10").state(State::Released);
+        for case in [
+            ordered("10").resolved(Told::Capture),
+            ordered("10").on(released()).resolved(Told::Capture),
+            ordered("10").on(captured("6", "0")).resolved(Told::Capture),
+            ordered("10").cancelled().on(captured("10", "4")).resolved(Told::Refund),
+            without_order().on(captured("10", "0")).resolved(Told::Release),
+        ] {
+            assert_eq!(judge(&case, RULES), Judgement::Sound, "{case:?}");
+        }
+        for case in [
+            ordered("10").on(held("10")).resolved(Told::Capture),
+            ordered("10").on(captured("10", "10").returned()).resolved(Told::Capture),
+            ordered("10").on(released()).resolved(Told::Refund),
+            ordered("10").cancelled().on(captured("10", "4")).resolved(Told::Capture),
+            without_order().on(captured("10", "0")).resolved(Told::Capture),
+        ] {
+            assert!(broken(&case).is_some(), "{case:?}");
         }
     }
 

@@ -209,6 +209,9 @@ impl Walk {
                 case.waiting.push(Aged { row, age });
             });
         }
+        for (name, action) in looked.resolved {
+            cases.entry(name).and_modify(|case| case.resolved.push(action));
+        }
         for name in looked.undecided {
             cases.entry(name).and_modify(|case| case.undecided = true);
         }

@@ -22,6 +22,7 @@ pub(crate) struct Looked {
     pub(crate) orders: Vec<(Name, Aged<Order>)>,
     /// Without the age where the database does not know it.
     pub(crate) waiting: Vec<(Name, Notice, Option<Duration>)>,
+    pub(crate) resolved: Vec<(Name, Told)>,
     pub(crate) undecided: Vec<Name>,
 }
 
@@ -59,12 +60,21 @@ pub(crate) async fn reservations(
 
 /// These orders, their outbox rows and their undecided keys, at one moment.
 pub(crate) async fn look_at_orders(book: &mut Book, names: &[Name]) -> Result<Looked, ReadError> {
-    let queries = [&sql::ORDERS, &sql::OUTBOX, &sql::UNDECIDED].map(|sql| of_names(sql, names));
-    let answers = book.snapshot(&queries).await?;
-    let Ok([found, outbox, undecided]) = <[_; 3]>::try_from(answers) else {
-        unreachable!("one answer for each query")
-    };
+    let table = "settlement_resolutions".to_owned();
+    let has_table = Query { sql: &sql::HAS_TABLE, numbers: Vec::new(), text: table };
+    let mut asked = vec![&sql::ORDERS, &sql::OUTBOX, &sql::UNDECIDED];
+    if !one(book.snapshot(&[has_table]).await?).is_empty() {
+        asked.push(&sql::RESOLUTIONS);
+    }
+
+    let queries: Vec<_> = asked.into_iter().map(|sql| of_names(sql, names)).collect();
+    let mut answers = book.snapshot(&queries).await?.into_iter();
+    let [found, outbox, undecided, resolved] =
+        std::array::from_fn(|_| answers.next().unwrap_or_default());
     let mut looked = Looked::default();
+    for row in resolved {
+        looked.resolved.push(resolution(&row).ok_or_else(|| book.odd(&row))?);
+    }
     for row in found {
         looked.orders.push(order(&row).ok_or_else(|| book.odd(&row))?);
     }
@@ -115,6 +125,11 @@ fn order(row: &[Text]) -> Option<(Name, Aged<Order>)> {
     let [_, _, amount, status, age] = row else { return None };
     let order = Order { amount: money(amount)?, cancelled: status.as_deref()? == "CANCELLED" };
     Some((name(row)?, Aged { row: order, age: time(age)? }))
+}
+
+fn resolution(row: &[Text]) -> Option<(Name, Told)> {
+    let [_, _, action] = row else { return None };
+    Some((name(row)?, Told::parse(action.as_deref()?)?))
 }
 
 fn notice(row: &[Text]) -> Option<(Name, Notice, Option<Duration>)> {

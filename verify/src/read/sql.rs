@@ -27,7 +27,7 @@ macro_rules! reservation {
         SELECT count(*) FROM refunds AS f
         WHERE f.account_id = r.account_id AND f.reserve_id = r.reserve_id AND (
             f.refund_id = r.reserve_id AND f.amount = r.captured
-            OR f.refund_id IN (r.reserve_id || ':cancel', r.reserve_id || ':repair'))
+            OR f.refund_id LIKE r.reserve_id || ':cancel%' OR f.refund_id = r.reserve_id || ':repair')
     ) ELSE 0 END::text"
     };
     (sqlite) => {
@@ -39,7 +39,7 @@ macro_rules! reservation {
         SELECT count(*) FROM refunds AS f
         WHERE f.account_id = r.account_id AND f.reserve_id = r.reserve_id AND (
             f.refund_id = r.reserve_id AND f.amount = r.captured
-            OR f.refund_id IN (r.reserve_id || ':cancel', r.reserve_id || ':repair'))
+            OR f.refund_id LIKE r.reserve_id || ':cancel%' OR f.refund_id = r.reserve_id || ':repair')
     ) ELSE 0 END AS text)"
     };
 }
@@ -177,4 +177,25 @@ pub(super) const UNDECIDED: Sql = Sql {
     SELECT CAST(k.account_id AS text), lower(hex(k.order_id)) FROM idempotency_keys AS k
     WHERE k.status = 'PROCESSING'
       AND k.order_id IN (SELECT unhex(json_extract(value, '$[1]'), '-') FROM json_each(?1))",
+};
+
+/// Whether the database has a table: one of the version before lacks that of settlements that were given up.
+pub(super) const HAS_TABLE: Sql = Sql {
+    postgres: "SELECT 1::text WHERE to_regclass($1) IS NOT NULL",
+    sqlite: "SELECT CAST(1 AS text) FROM sqlite_master WHERE type = 'table' AND name = ?1",
+};
+
+pub(super) const RESOLUTIONS: Sql = Sql {
+    postgres: concat!(
+        "SELECT s.account_id::text, s.order_id::text, s.action FROM ",
+        names!(postgres),
+        " JOIN settlement_resolutions AS s ON s.account_id = n.account_id AND s.order_id = n.id::uuid
+    ORDER BY s.account_id, s.order_id, s.action"
+    ),
+    sqlite: concat!(
+        "SELECT CAST(s.account_id AS text), lower(hex(s.order_id)), s.action FROM ",
+        names!(sqlite),
+        " JOIN settlement_resolutions AS s ON s.account_id = n.account_id AND s.order_id = unhex(n.id, '-')
+    ORDER BY s.account_id, s.order_id, s.action"
+    ),
 };

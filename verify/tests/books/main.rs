@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod outbox;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod restore;
