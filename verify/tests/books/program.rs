@@ -1,7 +1,10 @@
 //! The program as operators meet it: what it prints, how it exits, what it must be allowed.
 
+use std::time::{Duration, Instant};
+
 use sqlx::{Connection, Executor, PgConnection};
 
+use tests::clients::Clients;
 use tests::cluster::Service;
 
 use super::support::{Backend, World, lines, order_id, program};
@@ -103,6 +106,42 @@ async fn a_repair_read_against_another_order_database_gives_nothing_back() {
     assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
     assert_eq!((&lines[0]["action"], &lines[0]["state"]), (&"refund".into(), &"refused".into()));
     assert_eq!(world.account(1).await.balance, "70");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_a_service_breaks_off_is_exit_code_2_and_goes_on_when_begun_again() {
+    let mut world = World::start(Backend::Sqlite).await;
+    world.open(1, "100").await;
+    let taken = order_id();
+    world.reserve(1, "20", &taken).await;
+    world.capture(1, &taken).await;
+    let flags = ["--apply", "--sole-caller"];
+    for pod in &mut world.cluster.account {
+        pod.kill().unwrap();
+    }
+    assert_eq!(world.repair(&flags).await, (Some(2), Vec::new()));
+
+    for pod in &mut world.cluster.account {
+        pod.restart().unwrap();
+        pod.wait_ready().await.unwrap();
+    }
+    let (code, lines) = world.repair(&flags).await;
+    assert_eq!((code, &lines[0]["state"]), (Some(0), &"done".into()), "{lines:?}");
+    world.clients = Clients::connect(&world.cluster).await.unwrap();
+    assert_eq!(world.account(1).await.balance, "100");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_stays_locked_is_exit_code_2_in_time() {
+    let world = World::start(Backend::Postgres).await;
+    let mut holder = PgConnection::connect(&world.cluster.databases().account).await.unwrap();
+    holder.execute("BEGIN; LOCK TABLE reservations IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let began = Instant::now();
+    let output = world.run(&["--range-timeout=100ms"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot read postgres://") && said.contains("timeout"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

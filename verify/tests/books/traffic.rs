@@ -1,6 +1,7 @@
 //! Callers of both services, until they are told to stop: orders that are placed, some of them cancelled, and other
 //! callers' reservations beside them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,6 +18,9 @@ use super::support::{World, order_id};
 pub(crate) const ACCOUNTS: i64 = 12;
 pub(crate) const AMOUNT: i64 = 5;
 pub(crate) const OPENING_BALANCE: i64 = 1_000_000;
+
+/// So many orders later an order is cancelled.
+const LATER: usize = 3;
 
 /// Callers, one for each account.
 pub(crate) struct Traffic {
@@ -61,18 +65,23 @@ struct Caller {
 impl Caller {
     /// What fails is left: pods are killed under these callers.
     async fn go_on(self, stop: watch::Receiver<bool>) -> u32 {
-        let mut placed = 0;
+        let (mut placed, mut recent) = (0, VecDeque::new());
         for round in 0_u32.. {
             if *stop.borrow() {
                 break;
             }
             let Some(order) = self.place(round).await else { continue };
             placed += 1;
-            if round % 3 == 1 {
-                self.cancel(&order).await;
-            }
             if self.kind == Kind::Everything {
                 self.others(round, &order).await;
+            }
+            // Some are cancelled after a while, when a reader may just have seen them placed.
+            recent.push_back(order);
+            if recent.len() > LATER {
+                let order = recent.pop_front().expect("it is not empty");
+                if round % 3 > 0 {
+                    self.cancel(&order).await;
+                }
             }
         }
         placed
