@@ -83,7 +83,7 @@ impl Calls {
     /// Does one action.
     ///
     /// # Errors
-    /// When a service does not answer: nobody knows what became of it. Doing it again is safe.
+    /// When a service does not answer: the outcome is unknown, and doing it again is safe.
     pub(crate) async fn carry_out(&self, action: &Action) -> Result<Outcome, Status> {
         let name = action.name;
         let done = match action.step {

@@ -86,7 +86,7 @@ async fn repaired(args: &Args) -> Result<bool, Box<dyn Error>> {
     Ok(tally.ok())
 }
 
-/// For people. Whoever stopped reading has read enough; the exit code says the rest.
+/// For people. A closed standard error changes nothing: the exit code says the rest.
 fn complain(text: &str) {
     let _read_or_not = writeln!(io::stderr(), "holdfast-verify: {text}");
 }

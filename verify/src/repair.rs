@@ -75,7 +75,7 @@ impl Tally {
 /// Walks both books and says, or with `calls` does, what brings them together.
 ///
 /// # Errors
-/// When a database cannot be read, a service does not answer, or nobody takes the lines.
+/// When a database cannot be read, a service does not answer, or the lines cannot be written.
 pub async fn repair(
     databases: &[DatabaseUrl; 2],
     settings: Settings,

@@ -34,7 +34,7 @@ pub enum Judgement {
         /// How.
         why: String,
     },
-    /// They may not: nobody can tell from the books alone.
+    /// They may not: the books alone do not tell.
     Suspect(&'static str),
 }
 

@@ -85,7 +85,7 @@ async fn books_that_cannot_be_read_are_exit_code_2_and_nothing_is_made() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     assert!(output.stdout.is_empty());
 
-    // An address that is none, and a password that nobody is shown.
+    // An address that is none, and a password that is not shown.
     let output = program(&["--account-db", "postgres://me:s3cret@", "--order-db", "x"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(!String::from_utf8_lossy(&output.stderr).contains("s3cret"), "{output:?}");

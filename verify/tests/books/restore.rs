@@ -57,7 +57,7 @@ async fn back_up(world: &World, which: Which, file: &Path) {
     }
 }
 
-/// Nobody uses the database.
+/// The database must not be in use.
 async fn restore(world: &World, which: Which, file: &Path) {
     match &world.postgres {
         Some(server) => {
