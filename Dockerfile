@@ -1,7 +1,8 @@
-# Both services and the rollout program, one image each:
+# Both services, the check of their books and the rollout program, one image each:
 #
 #   docker build --target account-service --tag holdfast/account-service:local .
 #   docker build --target order-service --tag holdfast/order-service:local .
+#   docker build --target holdfast-verify --tag holdfast/holdfast-verify:local .
 #   docker build --target rollout --tag holdfast/rollout:local .
 #
 # Only what Cargo compiles is copied (.dockerignore). What was compiled before is kept in cache mounts, so that a build
@@ -16,8 +17,9 @@ COPY . .
 FROM sources AS services
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --profile dist --locked --package account-service --package order-service \
-    && install -D --target-directory=/programs target/dist/account-service target/dist/order-service
+    cargo build --profile dist --locked --package account-service --package order-service --package holdfast-verify \
+    && install -D --target-directory=/programs \
+        target/dist/account-service target/dist/order-service target/dist/holdfast-verify
 
 FROM sources AS tools
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
@@ -42,6 +44,10 @@ FROM runtime AS order-service
 COPY --from=services /programs/order-service /usr/local/bin/order-service
 EXPOSE 50052 9082
 ENTRYPOINT ["/usr/local/bin/order-service"]
+
+FROM runtime AS holdfast-verify
+COPY --from=services /programs/holdfast-verify /usr/local/bin/holdfast-verify
+ENTRYPOINT ["/usr/local/bin/holdfast-verify"]
 
 FROM runtime AS rollout
 COPY --from=tools /programs/rollout /usr/local/bin/rollout

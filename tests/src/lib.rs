@@ -6,7 +6,6 @@
 pub mod ask;
 pub mod backup;
 pub mod balancer;
-pub mod books;
 pub mod chaos;
 pub mod clients;
 pub mod cluster;
@@ -23,6 +22,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod report;
+pub mod rows;
 pub mod scenarios;
 pub mod shared_postgres;
 

@@ -620,7 +620,7 @@ pub struct OrderLine {
 /// An order.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Order {
-    /// UUIDv7.
+    /// A UUID that is derived from the key, so that the same key always gets the same id. It does not sort by time.
     #[prost(string, tag = "1")]
     pub order_id: ::prost::alloc::string::String,
     /// Who pays.

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::state::{Account, Order, Reservation, State};
-use crate::books::{ReadError, money, number, rows};
+use crate::rows::{ReadError, money, number, rows};
 
 /// Where they are.
 #[derive(Clone, Debug)]

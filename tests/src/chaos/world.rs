@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use database::DatabaseUrl;
 use failpoint::Safeguard;
+use holdfast_verify::Settings;
 use proto::Money;
 use proto::account::v1::OpenAccountRequest;
 use proto::account::v1::account_service_client::AccountServiceClient;
@@ -359,7 +360,9 @@ impl World {
         {
             wrong.extend(binaries.verify(service, url).err().map(|error| error.to_string()));
         }
-        match crate::books::verify(&self.books.account, &self.books.order).await {
+        match holdfast_verify::verify(&self.books.account, &self.books.order, Settings::at_rest())
+            .await
+        {
             Ok(report) if report.ok => {}
             Ok(report) => wrong.push(format!("{:?}", report.breaches)),
             Err(error) => wrong.push(error.to_string()),

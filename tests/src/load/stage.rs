@@ -1,11 +1,12 @@
 //! A pair of services of one's own to put load on: release or debug, as the program that asks.
 
 use database::DatabaseUrl;
+use holdfast_verify::{Report, Settings};
 
 use super::{Connections, CpuUse};
 use crate::cluster::{Binaries, Cluster, Databases, Plan, Pod};
 use crate::postgres::Postgres;
-use crate::{HarnessError, books, cpu};
+use crate::{HarnessError, cpu};
 
 /// PostgreSQL as a small production server would have it. Durability is PostgreSQL's default:
 /// fsync and synchronous_commit on.
@@ -122,13 +123,14 @@ impl Stage {
     ///
     /// # Errors
     /// When a pod does not leave in order, or an invariant is broken: the error shows the rows.
-    pub async fn finish(mut self) -> Result<books::Report, HarnessError> {
+    pub async fn finish(mut self) -> Result<Report, HarnessError> {
         self.cluster.stop()?;
         self.cluster.verify()?;
         let url = |text: &str| text.parse::<DatabaseUrl>().expect("an address of our own");
         let databases = self.cluster.databases();
         let failed = |output| HarnessError::Failed { what: "verify".to_owned(), output };
-        let report = books::verify(&url(&databases.account), &url(&databases.order))
+        let [account, order] = [&databases.account, &databases.order].map(|text| url(text));
+        let report = holdfast_verify::verify(&account, &order, Settings::at_rest())
             .await
             .map_err(|error| failed(error.to_string()))?;
         if report.ok { Ok(report) } else { Err(failed(format!("{:#?}", report.breaches))) }

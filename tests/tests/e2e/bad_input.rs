@@ -112,7 +112,7 @@ async fn bad_input_is_refused_by_field_and_leaves_nothing() {
         let (_, metrics) = pod.get("/q/metrics").await.unwrap();
         assert!(!metrics.contains("grpc_server_panics_total"), "{} panicked", pod.name());
     }
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 fn currencies() -> [Value; 5] {

@@ -118,7 +118,7 @@ async fn every_call_of_the_account_service_answers() {
     let last = hand.ok("AccountService/ListEntries", next).await;
     assert_eq!(last["entries"][0]["kind"], "ENTRY_KIND_OPENING");
     assert_eq!(last["nextPageToken"], "");
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +155,7 @@ async fn every_call_of_the_order_service_answers() {
     assert_eq!(hand.ok("CatalogService/GetProduct", json!({"product_id": 1})).await["stock"], "5");
     let back = async || world.read_account(7).await.unwrap().available == "1000";
     until("the money is back", back).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +226,7 @@ async fn every_error_of_the_error_table_is_told_with_its_code_and_reason() {
         async || hand.call("OrderService/PlaceOrder", place("later", "10", "REPLAY")).await;
     until("the order is placed", async || placed().await.is_ok()).await;
     world.settled_account(7).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 /// As the pod itself tells it.

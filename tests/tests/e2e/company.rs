@@ -45,7 +45,7 @@ async fn of_a_hundred_reads_of_one_id_at_once_all_are_answered(backend: Backend)
         async move { catalog.get_product(GetProductRequest { product_id: PRODUCT }).await }
     }))
     .await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ async fn nothing_is_lost_or_doubled_when_pods_are_killed(backend: Backend) {
         }
     }
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn an_order_whose_pod_was_killed_after_the_claim_is_placed_once_with_the_s
     assert_eq!(world.settled_account(7).await.balance, "90");
     world.cluster.order[0].restart().unwrap();
     world.cluster.order[0].wait_ready().await.unwrap();
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +100,7 @@ async fn an_order_whose_pod_was_killed_after_reserve_is_finished_without_being_a
     assert!(replay.replayed);
     world.cluster.order[0].restart().unwrap();
     world.cluster.order[0].wait_ready().await.unwrap();
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 /// A transaction that lets nobody write to `orders`.

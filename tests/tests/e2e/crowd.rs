@@ -10,7 +10,7 @@ async fn every_crowd_makes_one_order(backend: Backend) {
     let report = document_b::run_all(&world.clients, 1).await.unwrap();
     assert!(report.ok, "{}\n{report:#?}", document_b::table(&report));
     assert_eq!(report.runs.len(), 6);
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ async fn an_account_pays_prices_in_its_own_currency_and_no_other(backend: Backen
     }
     let account = world.settled_account(EURO_ACCOUNT).await;
     assert_eq!([account.balance, account.currency], ["989.25", "EUR"]);
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,5 +92,5 @@ async fn a_won_account_never_pays_a_fraction_of_a_won() {
     assert_eq!(Failure::of(&fraction).unwrap().reason(), Reason::AmountPrecision);
     place(&world, &won("k", "3")).await.unwrap();
     assert_eq!(world.settled_account(WON_ACCOUNT).await.balance, "997");
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }

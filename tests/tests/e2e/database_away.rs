@@ -38,7 +38,7 @@ async fn without_its_database_a_pod_says_unavailable_and_recovers_by_itself() {
     }
     persist(&world.clients, 0, order(7, "meanwhile", "10")).await;
     assert_eq!(world.settled_account(7).await.balance, "80");
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +57,7 @@ async fn a_pod_that_starts_without_its_database_becomes_ready_when_it_comes() {
     }
     persist(&world.clients, 0, order(7, "key", "10")).await;
     assert_eq!(world.settled_account(7).await.balance, "90");
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,5 +68,5 @@ async fn orders_survive_a_crash_of_the_database() {
     postgres.kill().unwrap();
     postgres.start_again().await.unwrap();
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }

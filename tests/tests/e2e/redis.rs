@@ -63,7 +63,7 @@ async fn a_killed_redis_changes_no_answer() {
     redis.start_again().await.unwrap();
     check_trouble_passed(&world).await;
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +77,7 @@ async fn a_redis_that_is_silent_for_ten_seconds_changes_no_answer() {
     redis.thaw();
     check_trouble_passed(&world).await;
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_redis_that_forgets_everything_changes_no_answer() {
     }
     load.check(&world).await;
     assert_eq!(looks_everywhere(&world, "error").await, 0.0);
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn bug_13_stale_locks_stop_no_order() {
     };
     until("stale locks to be met", async || stale().await > 100.0).await;
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,5 +123,5 @@ async fn with_redis_every_crowd_makes_one_order_and_duplicates_read() {
     let report = document_b::run_all(&world.clients, 1).await.unwrap();
     assert!(report.ok, "{}\n{report:#?}", document_b::table(&report));
     assert!(looks_everywhere(&world, "taken").await > 0.0);
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }

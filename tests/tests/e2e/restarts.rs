@@ -17,7 +17,7 @@ async fn orders_survive_a_rolling_restart_of_everything(backend: Backend) {
         pod.wait_ready().await.unwrap();
     }
     load.check(&world).await;
-    world.stop_and_verify();
+    world.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

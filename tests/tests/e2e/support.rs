@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_verify::Settings;
 use proto::account::v1::{Account, GetAccountRequest, OpenAccountRequest};
 use proto::order::v1::{
     ListOrdersRequest, OnDuplicate, Order, PlaceOrderReply, PlaceOrderRequest, PutProductRequest,
@@ -107,14 +108,13 @@ impl World {
     }
 
     /// Stops all pods and has both services check their books.
-    pub(crate) fn stop_and_verify(&mut self) {
+    pub(crate) async fn stop_and_verify(&mut self) {
         self.cluster.stop().unwrap();
         self.cluster.verify().unwrap();
-        let databases = self.cluster.databases();
-        let mut verify = std::process::Command::new(env!("CARGO_BIN_EXE_verify"));
-        verify.args(["--account-db", &databases.account, "--order-db", &databases.order]);
-        let verified = verify.output().unwrap();
-        assert!(verified.status.success(), "{verified:?}");
+        let Databases { account, order } = self.cluster.databases();
+        let (account, order) = (account.parse().unwrap(), order.parse().unwrap());
+        let report = holdfast_verify::verify(&account, &order, Settings::at_rest()).await.unwrap();
+        assert!(report.ok, "{report:?}");
     }
 }
 

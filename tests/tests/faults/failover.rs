@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use holdfast_verify::Settings;
 use tests::cluster::Service;
 use tests::postgres::Postgres;
 
@@ -64,9 +65,13 @@ async fn a_failover_that_lost_commits_is_noticed_and_lost_orders_are_paid_once()
     let mut told = pair.place("copied", COPIED).await;
     let copied = pair.standby.url("orders");
     until("the standby to have them", async || {
-        tests::books::verify(&pair.world.books.account, &copied.parse().unwrap())
-            .await
-            .is_ok_and(|report| report.ok && report.orders == COPIED)
+        holdfast_verify::verify(
+            &pair.world.books.account,
+            &copied.parse().unwrap(),
+            Settings::at_rest(),
+        )
+        .await
+        .is_ok_and(|report| report.ok && report.orders == COPIED)
     })
     .await;
     pair.standby.set("primary_conninfo", "").await.unwrap();

@@ -82,6 +82,7 @@ pub(crate) fn order_for_all(account_id: i64) -> PlaceOrderRequest {
         amount: ALL.to_owned(),
         lines: Vec::new(),
         on_duplicate: OnDuplicate::Replay.into(),
+        currency: String::new(),
     }
 }
 

@@ -50,7 +50,13 @@ impl World {
     /// What is wrong with each pair of books: the order service's own, and both together.
     async fn breaches(&self) -> (Option<String>, Vec<String>) {
         let own = self.cluster.verify().err().map(|why| why.to_string());
-        let report = tests::books::verify(&self.books.account, &self.books.order).await.unwrap();
+        let report = holdfast_verify::verify(
+            &self.books.account,
+            &self.books.order,
+            holdfast_verify::Settings::at_rest(),
+        )
+        .await
+        .unwrap();
         (own, report.breaches.iter().map(|breach| format!("{breach:?}")).collect())
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use database::DatabaseUrl;
+use holdfast_verify::Settings;
 use proto::Reason;
 use proto::account::v1::account_service_client::AccountServiceClient;
 use proto::account::v1::{Account, DepositRequest, GetAccountRequest, OpenAccountRequest};
@@ -220,7 +221,10 @@ impl World {
     pub(crate) async fn check_books(&self) {
         until("everything to be settled", async || self.unfinished().await == 0).await;
         self.cluster.verify().unwrap();
-        let report = tests::books::verify(&self.books.account, &self.books.order).await.unwrap();
+        let report =
+            holdfast_verify::verify(&self.books.account, &self.books.order, Settings::at_rest())
+                .await
+                .unwrap();
         assert!(report.ok, "{report:?}");
     }
 }
@@ -228,9 +232,9 @@ impl World {
 /// Whether a database knows of all that the other committed.
 async fn told(database: &DatabaseUrl, other: &DatabaseUrl) -> bool {
     let known = "SELECT commits FROM partner_positions";
-    let known = tests::books::rows(database, known).await.unwrap();
+    let known = tests::rows::rows(database, known).await.unwrap();
     let own = "SELECT CAST(sum(commits) AS text) FROM commit_counters";
-    let own = tests::books::rows(other, own).await.unwrap();
+    let own = tests::rows::rows(other, own).await.unwrap();
     let sum =
         |text: &String| text.split(' ').map(|number| number.parse::<i64>().unwrap()).sum::<i64>();
     let known: i64 = known.iter().flatten().map(sum).sum();

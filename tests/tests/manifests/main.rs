@@ -27,3 +27,5 @@ mod program;
 mod redis;
 #[cfg(test)]
 mod room;
+#[cfg(test)]
+mod verify;

@@ -79,7 +79,7 @@ impl Pair {
     }
 
     /// Reads the books of both services.
-    pub(crate) async fn finish(self) -> Result<tests::books::Report, Box<dyn Error>> {
+    pub(crate) async fn finish(self) -> Result<holdfast_verify::Report, Box<dyn Error>> {
         drop((self.accounts, self.one, self.few, self.many));
         Ok(self.stage.finish().await?)
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use holdfast_verify::Report;
 use serde_json::{Value, json};
-use tests::books;
 use tests::document_b;
 use tests::load::{CpuUse, Figures};
 
@@ -46,7 +46,7 @@ pub(crate) fn show(
     single: &Single,
     growth: Option<&Growth>,
     [account_start, order_start]: [Duration; 2],
-    books: &books::Report,
+    books: &Report,
 ) -> bool {
     let failed = failed(rounds, single, growth);
     let sold_exactly = rounds.iter().all(|round| round.flash_sale.tally.done == u64::from(PIECES));

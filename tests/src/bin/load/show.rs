@@ -4,8 +4,8 @@ use std::error::Error;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use holdfast_verify::Report;
 use serde_json::json;
-use tests::books;
 use tests::load::{Figures, Record};
 use tests::report;
 
@@ -17,7 +17,7 @@ pub(crate) fn show(
     figures: &Figures,
     record: &Record,
     memory: &Memory,
-    books: Option<&books::Report>,
+    books: Option<&Report>,
 ) -> Result<(), Box<dyn Error>> {
     let [account_mib, order_mib] = memory.mib();
     let mut rows = rows(figures, books);
@@ -52,7 +52,7 @@ pub(crate) fn show(
     Ok(())
 }
 
-fn rows(figures: &Figures, books: Option<&books::Report>) -> Vec<(&'static str, String)> {
+fn rows(figures: &Figures, books: Option<&Report>) -> Vec<(&'static str, String)> {
     let tally = &figures.tally;
     let ms = |quantile| format!("{:.1} ms", tally.quantile_ms(quantile));
     let cpu = |of| format!("{:.3} s", figures.cpu_per_thousand(of));

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use client::Channel;
+use holdfast_verify::Settings;
 use tests::HarnessError;
-use tests::books;
 use tests::cluster::{Binaries, Databases, Service};
 use tests::load::{Opening, open_accounts, put_products};
 use tests::pods::{Cause, Delay, Departure, Manifests, Namespace, Setup};
@@ -107,7 +107,9 @@ impl Stage {
         let Databases { account, order } = &self.databases;
         self.binaries.verify(Service::Account, account)?;
         self.binaries.verify(Service::Order, order)?;
-        let report = books::verify(&account.parse()?, &order.parse()?).await?;
+        let report =
+            holdfast_verify::verify(&account.parse()?, &order.parse()?, Settings::at_rest())
+                .await?;
         if report.ok { Ok(()) } else { Err(format!("{:#?}", report.breaches).into()) }
     }
 
