@@ -100,6 +100,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod backoff;
 mod balance;
 mod body;

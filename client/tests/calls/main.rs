@@ -57,6 +57,12 @@ async fn call_within(channel: &Channel, timeout: Duration) -> Result<Code, Error
     send(channel, request).await
 }
 
+async fn call_waiting(channel: &Channel) -> Result<Code, Error> {
+    let mut request = request();
+    request.extensions_mut().insert(CallOptions::default().wait_for_ready(true));
+    send(channel, request).await
+}
+
 async fn send(channel: &Channel, request: Request<Full<Bytes>>) -> Result<Code, Error> {
     let response = channel.clone().call(request).await?;
     let in_headers = response.headers().get("grpc-status").cloned();

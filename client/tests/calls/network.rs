@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +15,7 @@ use client::resolve::{Address, Resolve, ResolveError, Resolved, Resolving};
 use client::transport::{Connect, Connecting, Io};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -28,6 +31,8 @@ pub(crate) enum Reply {
     Pushback(u8, &'static str),
     /// Everything that comes in, back out, until the caller ends.
     Echo,
+    /// Headers, then a message that never ends, as fast as the windows allow.
+    Flood,
     /// The health service's words: a status each.
     Health(Vec<(Duration, u8)>),
 }
@@ -78,8 +83,12 @@ struct State {
     unresolvable: bool,
     /// Streams that a connection may have open, where a server says so.
     streams_max: Option<u32>,
+    /// After so many requests a connection is asked to leave, where a server says so.
+    requests_max: Option<usize>,
     /// Addresses where connecting neither works nor fails.
     black_holes: Vec<SocketAddr>,
+    /// PING frames that clients sent of themselves, on all connections.
+    pings: Arc<AtomicUsize>,
     /// Told of each request and each reset.
     changed: Arc<Notify>,
 }
@@ -148,6 +157,11 @@ impl Network {
         self.0.lock().unwrap().streams_max = Some(max);
     }
 
+    /// Connections made from now on say GOAWAY after so many requests, as proxies do.
+    pub(crate) fn limit_requests(&self, max: usize) {
+        self.0.lock().unwrap().requests_max = Some(max);
+    }
+
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -177,6 +191,11 @@ impl Network {
             }
             changed.await;
         }
+    }
+
+    /// How many PINGs clients sent, acknowledgements left out.
+    pub(crate) fn pings(&self) -> usize {
+        self.0.lock().unwrap().pings.load(Ordering::Relaxed)
     }
 
     /// When connections to this address were tried.
@@ -221,13 +240,54 @@ impl Network {
     }
 }
 
+/// A client's end of a connection. h2 writes a PING in one piece with nothing but whole frames.
+struct CountsPings {
+    stream: DuplexStream,
+    pings: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for CountsPings {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for CountsPings {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // Length 8, type PING, no flag: an acknowledgement has one.
+        if bytes.starts_with(&[0, 0, 8, 6, 0]) {
+            self.pings.fetch_add(1, Ordering::Relaxed);
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 impl Connect for Network {
     fn connect(&self, address: &Address) -> Connecting {
         let this = self.clone();
         let Address::Ip(address) = *address else { unreachable!("only IP addresses are resolved") };
         Box::pin(async move {
             match this.accept(address)? {
-                Some(stream) => Ok(Box::new(stream) as Box<dyn Io>),
+                Some(stream) => {
+                    let pings = Arc::clone(&this.0.lock().unwrap().pings);
+                    Ok(Box::new(CountsPings { stream, pings }) as Box<dyn Io>)
+                }
                 None => std::future::pending().await,
             }
         })
@@ -258,7 +318,9 @@ async fn run(
     if let Some(streams) = network.0.lock().unwrap().streams_max {
         settings.max_concurrent_streams(streams);
     }
+    let requests_max = network.0.lock().unwrap().requests_max;
     let Ok(mut connection) = settings.handshake(stream).await else { return };
+    let mut requests = 0;
     let mut answers = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -277,6 +339,10 @@ async fn run(
         let Some(Ok((request, respond))) = accepted else { return };
         let mood = *felt.borrow();
         let asked = network.note(address, &request, mood);
+        requests += 1;
+        if requests_max == Some(requests) {
+            connection.graceful_shutdown();
+        }
         answers.spawn(answer(network.clone(), script(&asked), request, respond));
     }
 }
@@ -319,6 +385,17 @@ async fn answer(
                 let _ = stream.send_data(data, false);
             }
             let _ = stream.send_trailers(status_ok());
+        }
+        Reply::Flood => {
+            let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
+                return;
+            };
+            loop {
+                stream.reserve_capacity(16 << 10);
+                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let Some(Ok(bytes)) = granted else { return };
+                let _ = stream.send_data(vec![0xff; bytes].into(), false);
+            }
         }
         Reply::Health(words) => {
             let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
