@@ -1,11 +1,14 @@
 //! What surrounds a call.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use server::ServeConfig;
 use tonic::Code;
 
-use crate::support::{Client, Pod, until};
+use crate::support::{Client, Pod, encoded, framed, until};
 
 #[tokio::test]
 async fn a_call_is_answered_and_counted_by_method_and_code() {
@@ -118,6 +121,101 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
     assert_eq!(ended.code, Code::ResourceExhausted);
     assert!(ended.message.contains("1024"), "{}", ended.message);
     assert_eq!(client.call("Do", &"x".repeat(1_000), &[]).await.unwrap().code, Code::Ok);
+}
+
+#[tokio::test]
+async fn compressed_requests_are_answered_by_every_service() {
+    let pod = Pod::start(ServeConfig::default()).await;
+    let client = Client::connect(pod.address).await;
+    let long = "again and again, ".repeat(40);
+    for (encoding, message) in [("gzip", gzip(&encoded(&long))), ("zstd", AGAIN_ZSTD.to_vec())] {
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, &message), &headers).await.unwrap();
+        assert_eq!((ended.code, ended.answers()), (Code::Ok, vec![long.clone()]), "{encoding}");
+        // A caller may leave any message as it is.
+        let ended = client.call("Do", "plain", &headers).await.unwrap();
+        assert_eq!(ended.answers(), ["plain"]);
+        let ended = client.send("/grpc.health.v1.Health/Check", framed(0, &[]), &headers).await;
+        assert_eq!(ended.unwrap().code, Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_expands_beyond_the_bound_is_refused_and_holds_no_memory() {
+    const PLAIN_BYTES: usize = 128 << 20;
+    let config = ServeConfig { max_message_bytes: 1 << 20, ..ServeConfig::default() };
+    let pod = Pod::start(config).await;
+    let client = Client::connect(pod.address).await;
+    let bombs = [("gzip", gzip_zeros(PLAIN_BYTES)), ("zstd", zstd_zeros(PLAIN_BYTES))];
+    let before = peak_bytes();
+    for (encoding, bomb) in bombs {
+        assert!(bomb.len() <= 1 << 20, "{} bytes would be refused as they are", bomb.len());
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, &bomb), &headers).await.unwrap();
+        assert_eq!(ended.code, Code::ResourceExhausted, "{encoding}: {}", ended.message);
+        assert!(ended.message.contains("1048576"), "{}", ended.message);
+    }
+    let grown = peak_bytes() - before;
+    assert!(grown <= 64 << 20, "{grown} bytes for messages of 1 MiB");
+    assert_eq!(client.call("Do", "hello", &[]).await.unwrap().code, Code::Ok);
+}
+
+#[tokio::test]
+async fn what_does_not_decode_is_an_error_and_what_is_not_known_is_told_what_is() {
+    let pod = Pod::start(ServeConfig::default()).await;
+    let client = Client::connect(pod.address).await;
+    for encoding in ["gzip", "zstd"] {
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, b"nonsense"), &headers).await.unwrap();
+        assert_eq!(ended.code, Code::Internal, "{encoding}: {}", ended.message);
+    }
+    let headers = [("grpc-encoding", "snappy")];
+    let ended = client.send("Do", framed(1, b"nonsense"), &headers).await.unwrap();
+    assert_eq!(ended.code, Code::Unimplemented, "{}", ended.message);
+    assert_eq!(ended.headers["grpc-accept-encoding"], "identity,gzip,zstd");
+    let cut = client.send("Do", framed(1, b"nonsense").slice(..9), &[("grpc-encoding", "gzip")]);
+    assert_eq!(cut.await.unwrap().code, Code::Internal);
+}
+
+fn gzip(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(message).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn gzip_zeros(bytes: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    std::io::copy(&mut std::io::repeat(0).take(bytes as u64), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// "again and again, " forty times as a message, by the reference implementation (zstd 1.5, level 3).
+const AGAIN_ZSTD: &[u8] = &[
+    0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0xcd, 0x00, 0x00, 0x78, 0x0a, 0xa8, 0x05, 0x61, 0x67, 0x61,
+    0x69, 0x6e, 0x20, 0x61, 0x6e, 0x64, 0x20, 0x2c, 0x20, 0x02, 0x00, 0x94, 0x68, 0x16, 0xd6, 0xb6,
+    0x7c, 0x01, 0x7c, 0x29, 0x95, 0x72,
+];
+
+/// A frame with a window of 128 KiB and blocks that repeat one byte as often.
+fn zstd_zeros(bytes: usize) -> Vec<u8> {
+    const BLOCK: usize = 128 << 10;
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let (descriptor, window, repeats) = (0, 7 << 3, 1);
+    let mut frame = [&MAGIC[..], &[descriptor, window]].concat();
+    let blocks = bytes / BLOCK;
+    for block in 1..=blocks {
+        let head = u32::try_from(BLOCK << 3).unwrap() | repeats << 1 | u32::from(block == blocks);
+        frame.extend_from_slice(&head.to_le_bytes()[..3]);
+        frame.push(0);
+    }
+    frame
+}
+
+/// The most memory that this process ever had.
+fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
 }
 
 #[tokio::test]
