@@ -69,7 +69,8 @@ impl Service {
         let Shares { writers, readers } = Shares::of(config.connections, writers_max);
         let stores = |count| (0..count).map(|_| open()).collect();
         let (desk, workers) = desk::open(stores(writers), stores(readers));
-        let channel = args::account_channel(&config.account_target).build()?;
+        let channel =
+            args::account_channel(&config.account_target, config.account_backoff_max).build()?;
         let accounts = Accounts::new(channel, config.account_timeout);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {

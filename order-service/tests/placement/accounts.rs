@@ -29,6 +29,8 @@ pub(crate) enum Mood {
     Silent,
     /// Fails without saying what became of it.
     Confused,
+    /// Says UNAVAILABLE, whatever is asked.
+    Unavailable,
 }
 
 /// What it was asked to do, in order.
@@ -118,6 +120,7 @@ impl Accounts {
                 Ok(Outcome { refusal, replayed: false })
             }
             Mood::Confused => Err(Status::cancelled("what was it?")),
+            Mood::Unavailable => Err(Status::unavailable("not now")),
         }
     }
 

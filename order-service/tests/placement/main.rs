@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bugs;
+mod channel;
 mod duplicates;
 mod outcomes;
 #[expect(dead_code, reason = "tests/store uses all of it")]
