@@ -11,6 +11,7 @@ mod hedging;
 mod keepalive;
 mod metrics;
 mod network;
+mod pings;
 mod properties;
 mod retries;
 mod sizes;

@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +13,12 @@ use client::resolve::{Address, Resolve, ResolveError, Resolved, Resolving};
 use client::transport::{Connect, Connecting, Io};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::DuplexStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::pings::CountsPings;
 
 /// How a server answers one request.
 #[derive(Clone, Debug)]
@@ -237,44 +237,6 @@ impl Network {
         state.asked.push(asked.clone());
         state.changed.notify_waiters();
         asked
-    }
-}
-
-/// A client's end of a connection. h2 writes a PING in one piece with nothing but whole frames.
-struct CountsPings {
-    stream: DuplexStream,
-    pings: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for CountsPings {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for CountsPings {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        // Length 8, type PING, no flag: an acknowledgement has one.
-        if bytes.starts_with(&[0, 0, 8, 6, 0]) {
-            self.pings.fetch_add(1, Ordering::Relaxed);
-        }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
