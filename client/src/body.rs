@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::answer;
 use crate::call::{Cause, Pumping, Underway};
 use crate::code::Code;
 use crate::connection::Slot;
@@ -33,10 +34,19 @@ struct Streaming {
     /// Set up at the first wait: many bodies never wait.
     alarm: Option<Pin<Box<Sleep>>>,
     in_trailers: bool,
+    metadata_bytes_max: u32,
     measure: Measure,
     finish: Finish,
     /// Sends the rest of the request; ends with the response.
     pump: Option<Pumping>,
+}
+
+/// What bounds an answer.
+pub(crate) struct Limits {
+    pub(crate) deadline: Option<Instant>,
+    /// Absent: messages may have any length.
+    pub(crate) message_bytes_max: Option<u32>,
+    pub(crate) metadata_bytes_max: u32,
 }
 
 /// What has to be done when an answered attempt ends: its place is given back, its outcome counted.
@@ -64,16 +74,16 @@ impl Body {
     pub(crate) fn streaming(
         stream: RecvStream,
         finish: Finish,
-        deadline: Option<Instant>,
-        bytes_max: Option<u32>,
+        limits: Limits,
         pump: Option<Pumping>,
     ) -> Self {
         Self(State::Streaming(Box::new(Streaming {
             stream,
-            deadline,
+            deadline: limits.deadline,
             alarm: None,
             in_trailers: false,
-            measure: bytes_max.map_or_else(Measure::unbounded, Measure::new),
+            metadata_bytes_max: limits.metadata_bytes_max,
+            measure: limits.message_bytes_max.map_or_else(Measure::unbounded, Measure::new),
             finish,
             pump,
         })))
@@ -150,15 +160,15 @@ impl Streaming {
     }
 
     fn end(self, event: Event) -> Result<Frame<Bytes>, Error> {
-        let Self { stream, mut finish, mut pump, .. } = self;
+        let Self { stream, mut finish, mut pump, metadata_bytes_max, .. } = self;
         let result = match event {
             Event::Data(data) => return Ok(Frame::data(data)),
-            Event::Trailers(trailers) => match trailers.get("grpc-status") {
-                Some(status) => {
-                    finish.call_ended(Code::from_header(status.as_bytes()));
+            Event::Trailers(trailers) => match status_of(&trailers, metadata_bytes_max) {
+                Ok(code) => {
+                    finish.call_ended(code);
                     Ok(Frame::trailers(trailers))
                 }
-                None => Err(cut_off()),
+                Err(error) => Err(error),
             },
             Event::Silence => Err(cut_off()),
             Event::Broken(error) => {
@@ -186,6 +196,12 @@ impl Streaming {
         drop(finish);
         result
     }
+}
+
+fn status_of(trailers: &HeaderMap, metadata_bytes_max: u32) -> Result<Code, Error> {
+    answer::check(trailers, metadata_bytes_max)?;
+    let status = trailers.get("grpc-status").ok_or_else(cut_off)?;
+    Ok(Code::from_header(status.as_bytes()))
 }
 
 fn cut_off() -> Error {

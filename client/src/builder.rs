@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
+use tokio::sync::Notify;
 
 use crate::call::{Budget, Throttle};
 use crate::capacity::Capacity;
 use crate::channel::Channel;
-use crate::config::{ConfigErrors, ServiceConfig};
+use crate::config::{Backoff, ConfigErrors, ServiceConfig};
 use crate::connection::tls::{Tls, TlsError};
 use crate::connection::transport::{Connect, Sockets};
 use crate::connection::{Keepalive, Setup};
 use crate::entropy::Entropy;
 use crate::meters::Meters;
-use crate::pool::Pool;
+use crate::pool::{CONNECTION_BACKOFF, Pool};
 use crate::resolve::{Discovery, Refresh, Resolve, ResolveError};
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 use crate::telemetry::Telemetry;
 
 const USER_AGENT: &str = concat!("grpc-rust-holdfast/", env!("CARGO_PKG_VERSION"));
+
+/// The ids that HTTP/2 has for calls, less a million: places are counted before ids are used.
+const CALLS_PER_CONNECTION: u32 = (1 << 30) - (1 << 20);
 
 /// Sets up a [`Channel`].
 #[must_use = "a builder does nothing until `build`"]
@@ -36,6 +40,9 @@ pub struct Builder {
     keepalive_timeout: Duration,
     keepalive_without_calls: bool,
     keepalive_below_floor: bool,
+    backoff: Backoff,
+    calls_per_connection: u32,
+    metadata_bytes_max: u32,
     refresh: Refresh,
     wait_for_ready: bool,
     waiting_max: usize,
@@ -82,10 +89,13 @@ impl Builder {
             resolver: None,
             transport: Arc::new(Sockets),
             connect_timeout: Duration::from_secs(5),
-            keepalive_time: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(5),
-            keepalive_without_calls: true,
+            keepalive_time: Duration::from_secs(5 * 60),
+            keepalive_timeout: Duration::from_secs(20),
+            keepalive_without_calls: false,
             keepalive_below_floor: false,
+            backoff: CONNECTION_BACKOFF,
+            calls_per_connection: CALLS_PER_CONNECTION,
+            metadata_bytes_max: 64 << 10,
             refresh: Refresh {
                 interval: Duration::from_secs(30),
                 min_interval: Duration::from_secs(1),
@@ -95,8 +105,8 @@ impl Builder {
             waiting_max: 10_000,
             replay_bytes_per_call: 256 << 10,
             replay_bytes_per_channel: 16 << 20,
-            stream_window_bytes: 1 << 20,
-            connection_window_bytes: 4 << 20,
+            stream_window_bytes: 256 << 10,
+            connection_window_bytes: 512 << 20,
             seed: None,
             tls: None,
         }
@@ -132,17 +142,19 @@ impl Builder {
         self
     }
 
-    /// Pings after this silence (default 10 s, at least 10 s) and gives the connection up when
-    /// nothing comes back within the second time (default 5 s). Defaults: requirement row A3; the
-    /// floor: gRFC A8.
+    /// Pings after this silence (default 5 min) and gives the connection up when nothing comes back within
+    /// the second time (default 20 s).
+    ///
+    /// The defaults are for peers of which nothing is known: gRFC A8 lets servers refuse clients that
+    /// ping more often than every 5 min, and gRPC's own servers do, which ends every call on the
+    /// connection. Shorter times, down to 10 s (gRFC A8's floor), are for servers known to allow them.
     pub fn keepalive(mut self, time: Duration, timeout: Duration) -> Self {
         (self.keepalive_time, self.keepalive_timeout) = (time, timeout);
         self
     }
 
-    /// Whether to ping while no call is under way. Default true: a dead peer is then known before the
-    /// next call meets it. gRPC's own default is false; a server that minds asks for calm, and pings
-    /// become rarer.
+    /// Whether to ping while no call is under way, so that a dead peer is known before the next call
+    /// meets it. Default false, as in gRPC: servers that do not allow it count such pings as abuse.
     pub fn keepalive_without_calls(mut self, pings: bool) -> Self {
         self.keepalive_without_calls = pings;
         self
@@ -151,6 +163,31 @@ impl Builder {
     /// Allows a keepalive time below gRFC A8's floor of 10 s, for servers known to allow it.
     pub fn keepalive_below_floor(mut self, allowed: bool) -> Self {
         self.keepalive_below_floor = allowed;
+        self
+    }
+
+    /// How tries to connect to one endpoint are spaced after a failure: from `initial` (default 1 s) by
+    /// `multiplier` (default 1.6, at least 1) up to `max` (default 120 s), ±20 %. Failed lookups of the
+    /// target are no further apart than `max` either. Defaults: grpc/grpc `doc/connection-backoff.md`. After
+    /// an outage the first call waits `max` at worst; see also
+    /// [`Channel::reset_connect_backoff`].
+    pub fn connection_backoff(mut self, initial: Duration, max: Duration, multiplier: f64) -> Self {
+        let multiplier = if multiplier >= 1.0 { multiplier } else { 1.0 };
+        self.backoff = Backoff { initial: initial.min(max), max, multiplier };
+        self
+    }
+
+    /// Calls that a connection carries before another takes its place; calls under way on it finish.
+    /// Default 1 072 693 248: HTTP/2 has 2³⁰ stream ids for calls, and none can be used twice.
+    pub fn calls_per_connection(mut self, calls: u32) -> Self {
+        self.calls_per_connection = calls.clamp(1, CALLS_PER_CONNECTION);
+        self
+    }
+
+    /// Bytes of metadata that the headers or the trailers of an answer may have, as HTTP/2 reckons them
+    /// (RFC 9113, 6.5.2). Default 64 KiB. An answer with more fails its call with RESOURCE_EXHAUSTED.
+    pub fn metadata_bytes_max(mut self, bytes: u32) -> Self {
+        self.metadata_bytes_max = bytes;
         self
     }
 
@@ -188,7 +225,14 @@ impl Builder {
         self
     }
 
-    /// HTTP/2 receive windows in bytes: per stream (default 1 MiB) and per connection (default 4 MiB).
+    /// HTTP/2 receive windows in bytes: per stream (default 256 KiB) and per connection (default 512 MiB).
+    ///
+    /// They bound what is received and not yet read: one call's answer to the first, all answers on a
+    /// connection to the second, and to its calls under way times the first, which with the 100 streams
+    /// that most servers allow is 25 MiB. A connection carries no more calls at one time than its window
+    /// has room for (by default 2 048), so that answers that are not read stop only themselves. Answers
+    /// made of messages shorter than 256 bytes cost up to 1 GiB per connection beside, as h2 reckons it;
+    /// beyond that the connection ends.
     pub fn windows(mut self, stream_bytes: u32, connection_bytes: u32) -> Self {
         (self.stream_window_bytes, self.connection_window_bytes) = (stream_bytes, connection_bytes);
         self
@@ -214,7 +258,9 @@ impl Builder {
         let setup = Arc::new(setup);
         let meters = Meters::new(&self.target, config.methods.named());
         let telemetry = Arc::new(Telemetry::new(meters));
-        let discovery = Discovery::new(resolver, self.refresh, Arc::clone(&setup.entropy));
+        let failures_max = self.backoff.max.min(self.refresh.interval);
+        let discovery =
+            Discovery::new(resolver, self.refresh, failures_max, Arc::clone(&setup.entropy));
         let (pool, pickers) = Pool::new(
             Arc::clone(&setup),
             config.balancing,
@@ -281,6 +327,10 @@ impl Builder {
             user_agent: HeaderValue::from_static(USER_AGENT),
             stream_window_bytes: self.stream_window_bytes,
             connection_window_bytes: self.connection_window_bytes,
+            metadata_bytes_max: self.metadata_bytes_max,
+            calls_per_connection: self.calls_per_connection,
+            backoff: self.backoff,
+            hurry: Notify::new(),
         })
     }
 }

@@ -34,6 +34,12 @@ impl Channel {
         self.shared.telemetry.counters.snapshot(self.shared.setup.capacity.waiting(), endpoints)
     }
 
+    /// Tries every endpoint that rests after failures at once, with its backoff begun anew, and looks the
+    /// target up as soon as its rate allows: for a caller that knows that the network is back.
+    pub fn reset_connect_backoff(&self) {
+        self.shared.setup.hurry.notify_one();
+    }
+
     /// Waits until the channel's endpoints look as asked, now or after any of their changes.
     pub async fn until(&self, mut looks: impl FnMut(&Stats) -> bool) -> Stats {
         let mut pickers = self.shared.pickers.clone();

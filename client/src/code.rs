@@ -95,13 +95,15 @@ impl Code {
     }
 
     /// The code of an HTTP answer that carries no `grpc-status`
-    /// (grpc/grpc `doc/http-grpc-status-mapping.md`).
+    /// (grpc/grpc `doc/http-grpc-status-mapping.md`). 431 is not in that table; HTTP/2 servers answer it
+    /// to metadata that is too long for them.
     pub(crate) fn from_http(status: http::StatusCode) -> Self {
         match status.as_u16() {
             400 => Self::Internal,
             401 => Self::Unauthenticated,
             403 => Self::PermissionDenied,
             404 => Self::Unimplemented,
+            431 => Self::ResourceExhausted,
             429 | 502 | 503 | 504 => Self::Unavailable,
             _ => Self::Unknown,
         }

@@ -43,6 +43,17 @@ impl Error {
     }
 }
 
+/// Whether a stub can read the status details in these headers, if there are any: tonic panics where it
+/// cannot. Asked of tonic's own reader, so that the two never differ.
+pub(crate) fn details_are_readable(headers: &http::HeaderMap) -> bool {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let Some(details) = headers.get(DETAILS) else { return true };
+    let mut alone = http::HeaderMap::with_capacity(1);
+    alone.insert(DETAILS, details.clone());
+    let metadata = tonic::metadata::MetadataMap::from_headers(alone);
+    metadata.get_bin(DETAILS).is_none_or(|details| details.to_bytes().is_ok())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code.name(), self.message())

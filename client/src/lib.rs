@@ -33,6 +33,7 @@
 //! | pick | `call::pick`, `balance` | away from the endpoint tried last; waits here, where the call still has no place |
 //! | attempt | `call::attempt`, `call::pump` | one stream; its own timeout if the policy has one |
 //! | classifier | `call::classify` | says what a broken attempt allows, from what was really sent |
+//! | answers | `answer` | metadata that is too long or broken, and pages of proxies, never reach the stub |
 //! | place on a connection | `connection` | never more streams than the peer allows, none after GOAWAY |
 //! | transport | `connection::tap` | counts what h2 keeps to itself: written headers, the last stream of a GOAWAY |
 //!
@@ -50,6 +51,23 @@
 //!   ([`Builder::replay_bytes`]), attempts (five), lookups and connection tries (their rates). A call
 //!   without a deadline that waits for ready waits as long as its caller does.
 //! - What a transport failure looks like to a caller is UNAVAILABLE, as gRPC has it; [`Error`].
+//! - Answers that are not read stop only themselves. Each call's unread answer is bounded by the stream
+//!   window (256 KiB), a connection's together by its window (512 MiB) and by its calls under way, and a
+//!   connection carries no more calls than its window has room for ([`Builder::windows`]).
+//! - A connection that worked is replaced at once when it ends or is asked to leave, while the old one
+//!   drains. Backoff is for failures: 1 s × 1.6 up to 120 s ([`Builder::connection_backoff`]). It ends when
+//!   the resolver names an endpoint again that it had lost, and when a caller says so
+//!   ([`Channel::reset_connect_backoff`]).
+//! - A connection is replaced before its stream ids are used up ([`Builder::calls_per_connection`]).
+//! - A name's address families, and the names of a list, are looked up each on its own: what answers is
+//!   used after 50 ms at most, the rest joins when it comes.
+//! - A server of which nothing is known is pinged as gRFC A8 asks, every five minutes and only while a
+//!   call is under way; more often where it is known to be allowed ([`Builder::keepalive`]).
+//! - Failing fast earns no calls: `least_request` weighs calls under way by the share of recent calls that
+//!   went well, and `failureStatusCodes` (a key of ours in `outlier_detection`) says which statuses eject.
+//! - An HTTP answer that is no gRPC becomes a status by the standard's table, with a message that names
+//!   its HTTP status and type; metadata beyond what the server reads, or beyond
+//!   [`Builder::metadata_bytes_max`], is RESOURCE_EXHAUSTED; status details that are no base64 are INTERNAL.
 //!
 //! # Knobs
 //!
@@ -75,7 +93,8 @@
 //!
 //! # Own resolvers and networks
 //!
-//! [`resolve::Resolve`] looks addresses up, [`transport::Connect`] opens byte streams:
+//! [`resolve::Resolve`] looks addresses up (in several steps, if it can: [`resolve::Resolve::answers`]),
+//! [`transport::Connect`] opens byte streams:
 //!
 //! ```no_run
 //! use client::resolve::{Address, Resolve, Resolved, Resolving};
@@ -100,6 +119,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod backoff;
 mod balance;
 mod body;

@@ -29,7 +29,7 @@ pub struct Stats {
     pub connected: u64,
     /// Tries to connect that failed.
     pub connect_failures: u64,
-    /// Connections that said GOAWAY.
+    /// Connections that said GOAWAY, or that were replaced after enough calls.
     pub drained: u64,
     /// Connections that ended without one.
     pub lost: u64,

@@ -53,6 +53,9 @@ pub struct Args {
     /// Time a call to the account service may take, with all its attempts; less than the lease
     #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     account_timeout: String,
+    /// Longest wait between two tries to connect to one of its pods, after an outage
+    #[arg(long, env = "ACCOUNT_BACKOFF_MAX", value_name = "TIME", default_value = "5s")]
+    account_backoff_max: String,
     /// Redis, as a first look before the database: redis://host:6379. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
@@ -149,6 +152,8 @@ pub struct Config {
     pub account_target: String,
     /// How long a call to it may take.
     pub account_timeout: Duration,
+    /// How far apart tries to connect to one of its pods are at most.
+    pub account_backoff_max: Duration,
     /// Where to look first; `None`: nowhere.
     pub redis: Option<RedisAddress>,
     /// What a duplicate gets that does not say.
@@ -206,6 +211,8 @@ impl Args {
         let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
         let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
+        let account_backoff_max =
+            problems.parse("--account-backoff-max", &self.account_backoff_max, time);
         let lease = problems.parse("--lease", &self.lease, time);
         let notice = problems.parse("--settle-lease", &self.settle_lease, time);
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
@@ -225,6 +232,7 @@ impl Args {
                 connections: connections?,
                 account_target: target?,
                 account_timeout: account_timeout?,
+                account_backoff_max: account_backoff_max?,
                 redis: redis?,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
@@ -264,11 +272,17 @@ impl TaskArgs {
     }
 }
 
-/// The channel to the account service: keepalive as document A has it (A3).
-pub(crate) fn account_channel(target: &str) -> Builder {
+/// The first of the waits between tries to connect, and how they grow (grpc/grpc `doc/connection-backoff.md`).
+const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
+const BACKOFF_MULTIPLIER: f64 = 1.6;
+
+/// The channel to the account service: keepalive as document A has it (A3), which account-service allows.
+pub(crate) fn account_channel(target: &str, backoff_max: Duration) -> Builder {
     Channel::builder(target)
         .service_config(SERVICE_CONFIG)
         .keepalive(Duration::from_secs(10), Duration::from_secs(5))
+        .keepalive_without_calls(true)
+        .connection_backoff(BACKOFF_INITIAL, backoff_max, BACKOFF_MULTIPLIER)
         .wait_for_ready(true)
 }
 
@@ -297,5 +311,5 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
 }
 
 fn target(raw: &str) -> Result<String, client::BuildError> {
-    account_channel(raw).check().map(|()| raw.to_owned())
+    account_channel(raw, BACKOFF_INITIAL).check().map(|()| raw.to_owned())
 }

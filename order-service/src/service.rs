@@ -79,7 +79,8 @@ impl Service {
         let tracked = || open().tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
-        let channel = args::account_channel(&config.account_target).build()?;
+        let channel =
+            args::account_channel(&config.account_target, config.account_backoff_max).build()?;
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
         let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);

@@ -78,7 +78,7 @@ pub struct ServeArgs {
     /// Shortest pushback told to a refused caller
     #[arg(long, env = "PUSHBACK", value_name = "TIME", default_value = "100ms")]
     pushback: String,
-    /// Longest request message, in bytes
+    /// Longest request message, in bytes, compressed (gzip, zstd) or not
     #[arg(long, env = "MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576")]
     max_message_bytes: String,
     /// Deadline of a call whose caller names none

@@ -50,7 +50,8 @@ pub struct ServeConfig {
     /// Least pushback told to a refused caller; the told values spread up to twice this, so
     /// that a refused crowd does not return as one.
     pub pushback: Duration,
-    /// Bytes of one request message. Longer ones end the call with `RESOURCE_EXHAUSTED`.
+    /// Bytes of one request message, on the wire and, where it comes compressed (gzip, zstd), plain. Longer
+    /// ones end the call with `RESOURCE_EXHAUSTED`.
     pub max_message_bytes: u32,
     /// Deadline of a unary call whose caller sent no `grpc-timeout`.
     pub default_deadline: Duration,

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
-//! record and span → admission → deadline → panic guard → message size → the service.
+//! record and span → admission → deadline → panic guard → decompression and message size → the service.
+//! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
 pub mod logging;

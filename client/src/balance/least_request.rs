@@ -1,7 +1,8 @@
 //! The least busy of a few drawn at random (gRFC A48; "the power of two choices", Mitzenmacher 1996).
 //!
-//! Load is the number of calls under way *from this channel*. A slow endpoint keeps its calls longer,
-//! so it is drawn less often without anyone measuring its speed.
+//! Load is the number of calls under way *from this channel*, and one, divided by the share of recent
+//! calls that went well. A slow endpoint keeps its calls longer, so it gets less without its speed being
+//! measured; one that fails gets less although failing is quick.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ pub(super) fn choose<'a>(
                 *at = (*at + 1 + entropy.below(ready.len() - 1)) % ready.len();
                 Some(*at)
             });
-            std::iter::once(first).chain(others).map(|at| &ready[at]).min_by_key(|it| it.load())
+            let drawn = std::iter::once(first).chain(others).map(|at| &ready[at]);
+            drawn.min_by(|a, b| a.burden().total_cmp(&b.burden()))
         }
     }
 }

@@ -102,7 +102,10 @@ impl Picker {
     fn pick_any(&self, avoid: Option<EndpointId>) -> Pick {
         let usable = || self.ready.iter().filter(|connection| connection.is_usable());
         let mut by_load: Vec<_> = usable().collect();
-        by_load.sort_by_key(|it| (avoid == Some(it.endpoint.id), it.load()));
+        by_load.sort_by(|a, b| {
+            let avoided = |it: &Connection| avoid == Some(it.endpoint.id);
+            avoided(a).cmp(&avoided(b)).then(a.burden().total_cmp(&b.burden()))
+        });
         match by_load.iter().find_map(|connection| connection.try_slot()) {
             Some(slot) => Pick::Slot(slot),
             None if by_load.is_empty() => Pick::None,

@@ -15,6 +15,7 @@ use super::classify::Cause;
 use super::pump::{Pump, Stopped};
 use super::replay::Source;
 use super::underway::Underway;
+use crate::answer::list_bytes;
 use crate::connection::Slot;
 use crate::error::BoxError;
 
@@ -51,14 +52,25 @@ where
         let message = connection.describe(detail);
         Broken::Transport { cause, message }
     };
+    // A peer that gets more than it reads answers 431, or ends the connection and everyone's calls.
+    let (bytes, read) = (list_bytes(request.headers()), connection.facts.header_list_max());
+    if bytes > read as usize {
+        let text = format!("the request has {bytes} bytes of metadata, the server reads {read}");
+        return Err(broken(Cause::MetadataTooLong, &text));
+    }
+
     let ends = source.is_empty();
     let mut sender = slot.sender();
     let (mut response, stream) = match sender.send_request(request, ends) {
         Ok(opened) => opened,
         Err(error) => {
             let cause = cause_of_refusal(&mut sender, &error).await;
-            if cause == Cause::NotOpened {
-                connection.retire();
+            let died = error.is_io() || error.is_go_away() || error.is_reset();
+            match (cause == Cause::NotOpened, died) {
+                (true, true) => connection.retire(),
+                // The connection lives and has no stream ids left: its driver finds nothing wrong.
+                (true, false) => connection.spend(),
+                (false, _) => {}
             }
             return Err(broken(cause, &error));
         }
@@ -89,6 +101,7 @@ where
             .await
             .map_err(|_| broken(Cause::AttemptTimeout, &format!("no answer within {limit:?}")))??,
     };
+    connection.answered();
     Ok(Answered { response, pump, slot })
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Cause {
     AttemptTimeout,
     /// h2 refuses the request as such, whatever the connection.
     RequestInvalid,
+    /// The request's metadata is longer than the peer said that it reads.
+    MetadataTooLong,
 }
 
 /// What a failed attempt allows.
@@ -73,7 +75,7 @@ impl Cause {
             Self::Reset(_) | Self::ConnectionLost | Self::ProtocolBroken | Self::AttemptTimeout => {
                 Class::Ambiguous
             }
-            Self::RequestInvalid => Class::Final,
+            Self::RequestInvalid | Self::MetadataTooLong => Class::Final,
         }
     }
 
@@ -89,6 +91,7 @@ impl Cause {
             | Self::AttemptTimeout => Code::Unavailable,
             Self::Reset(reason) => code_of_reset(reason),
             Self::ProtocolBroken | Self::RequestInvalid => Code::Internal,
+            Self::MetadataTooLong => Code::ResourceExhausted,
         }
     }
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use h2::RecvStream;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 
 use super::attempt::{self, Answered, Broken};
 use super::pick::{self, NoPlace};
 use super::pump::Pump;
 use super::retry::{Failed, Pushback};
 use super::{Call, Class, RequestBody, Underway};
-use crate::body::{Body, Finish};
+use crate::answer;
+use crate::body::{Body, Finish, Limits};
 use crate::code::Code;
 use crate::config::{Recovery, RetryPolicy};
+use crate::connection::Slot;
 use crate::error::Error;
 
 /// What the caller gets of an attempt: a server's status, or the channel's error.
@@ -64,47 +66,67 @@ impl<B: RequestBody> Call<B> {
     fn judge(
         &self,
         answered: Answered<B>,
-        mut underway: Underway,
+        underway: Underway,
     ) -> Result<Response<Body>, Box<Failure>> {
-        let Answered { response, pump, slot } = answered;
-        let (parts, stream) = response.into_parts();
-        let Some(code) = status_without_message(parts.status, &parts.headers, &stream) else {
-            self.source.commit();
-            let bytes_max = self.plan.config.response_bytes_max;
-            let pump = pump.map(Pump::detach);
-            if let Some(pump) = &pump {
-                underway.goes_on_sending(pump.sent_bytes());
-            }
-            let finish = Finish::new(underway, slot);
-            let body = Body::streaming(stream, finish, self.plan.deadline, bytes_max, pump);
-            return Ok(Response::from_parts(parts, body));
+        let (head, stream) = answered.response.into_parts();
+        let setup = &self.shared.setup;
+        let verdict = answer::check(&head.headers, setup.metadata_bytes_max)
+            .and_then(|()| answer::not_grpc(head.status, &head.headers).map_or(Ok(()), Err));
+        let pushback = Pushback::read(&head.headers);
+        let (code, outcome) = match verdict {
+            Err(error) => (error.code(), Err(error)),
+            Ok(()) => match status_without_message(&head.headers, &stream) {
+                Some(code) => (code, Ok((Response::from_parts(head, Body::empty()), code))),
+                None => {
+                    let committed = Response::from_parts(head, stream);
+                    return Ok(self.commit(committed, answered.pump, answered.slot, underway));
+                }
+            },
         };
-        let pushback = Pushback::read(&parts.headers);
-        let response = Response::from_parts(parts, Body::empty());
+
+        let mut underway = underway;
         underway.ended(code);
         // The stream before the place, so that h2 has counted it out.
-        drop((pump, stream));
-        drop(slot);
-        if code == Code::Ok {
-            self.record.call_ended(code);
-            return Ok(response);
+        drop((answered.pump, stream));
+        drop(answered.slot);
+        match outcome {
+            Ok((response, Code::Ok)) => {
+                self.record.call_ended(Code::Ok);
+                Ok(response)
+            }
+            outcome @ (Ok(_) | Err(_)) => {
+                Err(Failure::new(Failed::Status(code, pushback), outcome))
+            }
         }
-        Err(Failure::new(Failed::Status(code, pushback), Ok((response, code))))
+    }
+
+    /// Hands the answer on; from here on it is never replaced.
+    fn commit(
+        &self,
+        response: Response<RecvStream>,
+        pump: Option<Pump<B>>,
+        slot: Slot,
+        mut underway: Underway,
+    ) -> Response<Body> {
+        self.source.commit();
+        let pump = pump.map(Pump::detach);
+        if let Some(pump) = &pump {
+            underway.goes_on_sending(pump.sent_bytes());
+        }
+        let finish = Finish::new(underway, slot);
+        let limits = Limits {
+            deadline: self.plan.deadline,
+            message_bytes_max: self.plan.config.response_bytes_max,
+            metadata_bytes_max: self.shared.setup.metadata_bytes_max,
+        };
+        response.map(|stream| Body::streaming(stream, finish, limits, pump))
     }
 }
 
-/// The status of a response that has nothing but headers ("Trailers-Only"), or that comes from
-/// something else than a gRPC server.
-fn status_without_message(
-    http: StatusCode,
-    headers: &HeaderMap,
-    stream: &RecvStream,
-) -> Option<Code> {
-    match headers.get("grpc-status") {
-        Some(value) if stream.is_end_stream() => Some(Code::from_header(value.as_bytes())),
-        None if http != StatusCode::OK => Some(Code::from_http(http)),
-        Some(_) | None => None,
-    }
+/// The status of a response that has nothing but headers ("Trailers-Only").
+fn status_without_message(headers: &HeaderMap, stream: &RecvStream) -> Option<Code> {
+    let status = headers.get("grpc-status").filter(|_| stream.is_end_stream())?;
+    Some(Code::from_header(status.as_bytes()))
 }
 
 fn no_place(reason: NoPlace) -> Box<Failure> {

@@ -80,15 +80,18 @@ impl Underway {
     pub(crate) fn ended(&mut self, code: Code) {
         self.over = true;
         self.record.attempt_ended(self.end(code));
-        self.endpoint.report(!code.blames_server());
+        self.endpoint.answered(code);
     }
 
     /// It broke in the transport before there was an answer.
     pub(super) fn broke(&mut self, class: Class, code: Code) {
         self.over = true;
         self.record.attempt_broke(class, self.end(code));
-        if class == Class::Ambiguous {
-            self.endpoint.report(false);
+        match class {
+            Class::Ambiguous => self.endpoint.broke(),
+            Class::Unprocessed => self.endpoint.refused(),
+            // Nothing of it reached the endpoint, or it was not the endpoint's doing.
+            Class::Unsent | Class::Final => {}
         }
     }
 }
@@ -100,7 +103,7 @@ impl Drop for Underway {
         }
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if late {
-            self.endpoint.report(false);
+            self.endpoint.broke();
         }
         let code = if late { Code::DeadlineExceeded } else { Code::Cancelled };
         self.record.attempt_cut_short(self.end(code));

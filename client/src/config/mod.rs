@@ -8,7 +8,11 @@
 //! One key is ours, inside a `methodConfig` entry: **`"idempotent": true`** says that running a
 //! method twice with the same request does no harm. Calls that may have run (the connection died
 //! before an answer came) are tried again only for such methods; other implementations ignore the
-//! key.
+//! key. Two more are ours inside `outlier_detection`: `consecutiveFailures` ejects an endpoint after so
+//! many failures in a row, and `failureStatusCodes` lists statuses that count as failures although
+//! they usually speak of the request, such as UNIMPLEMENTED from an address that was given to another
+//! service. `perAttemptRecvTimeout` in a `retryPolicy` (gRFC A6, which grpc-core reads) bounds the wait
+//! for one attempt's answer; an attempt that is given up there may have run.
 
 mod methods;
 mod parse;
@@ -139,6 +143,8 @@ pub(crate) struct OutlierDetection {
     /// Our addition (from Envoy): eject after so many failures in a row, without waiting for the
     /// interval.
     pub(crate) consecutive_failures: Option<u32>,
+    /// Our addition (`failureStatusCodes`): statuses that count as failures beside those that always do.
+    pub(crate) blaming: CodeSet,
 }
 
 /// Ejects endpoints whose success rate lies far below the others'.

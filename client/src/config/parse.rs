@@ -242,6 +242,7 @@ fn outlier_detection(node: &Node<'_>) -> OutlierDetection {
         consecutive_failures: node
             .get("consecutiveFailures")
             .and_then(|failures| failures.integer(1, u32::MAX)),
+        blaming: node.get("failureStatusCodes").and_then(|list| codes(&list)).unwrap_or_default(),
     }
 }
 

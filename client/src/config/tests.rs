@@ -137,7 +137,7 @@ fn what_is_no_object_is_refused() {
 /// Any JSON, with the keys that mean something in the likely places.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;
-    const KEYS: [&str; 28] = [
+    const KEYS: [&str; 30] = [
         "methodConfig",
         "name",
         "service",
@@ -163,6 +163,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         "pick_first",
         "round_robin",
         "outlier_detection",
+        "consecutiveFailures",
+        "failureStatusCodes",
         "childPolicy",
         "healthCheckConfig",
         "serviceName",

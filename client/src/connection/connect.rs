@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::driver::{Driver, Loss};
@@ -25,15 +25,19 @@ use super::tls::TlsClient;
 use super::transport::{Connect, Io};
 use super::{Connection, Streams};
 use crate::capacity::Capacity;
+use crate::config::Backoff;
 use crate::entropy::Entropy;
 use crate::pool::EndpointShared;
 
 /// h2 charges 256 bytes, less its own length, for each small DATA frame that nobody has read yet, and
 /// ends the *connection* when the charges exceed a budget, by default half its window. A caller that
-/// reads a stream of small messages slowly would then end everyone's calls. A message is six bytes or
-/// more, so with this many windows of budget that one stream's own window is full before, which holds
-/// up nobody else.
-const SMALL_FRAMES: usize = 16;
+/// reads a stream of small messages slowly would then end everyone's calls. This much is the full
+/// window of a hundred streams of six-byte messages, the shortest there are but empty ones, at the
+/// default window; it is also the bound on what such frames cost beside their bytes.
+const SMALL_FRAMES_BYTES: usize = 1 << 30;
+
+/// Charges for a window full of the shortest messages, in windows.
+const SMALL_FRAMES_PER_STREAM: usize = 51;
 
 /// What all connections of a channel have in common.
 pub(crate) struct Setup {
@@ -50,6 +54,27 @@ pub(crate) struct Setup {
     pub(crate) user_agent: HeaderValue,
     pub(crate) stream_window_bytes: u32,
     pub(crate) connection_window_bytes: u32,
+    /// Bytes of metadata that an answer may have.
+    pub(crate) metadata_bytes_max: u32,
+    /// Calls that a connection carries before it is replaced.
+    pub(crate) calls_per_connection: u32,
+    /// How tries to connect are spaced.
+    pub(crate) backoff: Backoff,
+    /// Told when endpoints that rest are to be tried at once.
+    pub(crate) hurry: Notify,
+}
+
+impl Setup {
+    /// Streams that a connection may have open, whatever the peer allows. The connection's window has
+    /// room for the full window of each, so that what is not read on one never stops another.
+    fn streams_max(&self) -> usize {
+        (self.connection_window_bytes / self.stream_window_bytes.max(1)).max(1) as usize
+    }
+
+    fn small_frames_budget(&self) -> usize {
+        let one_stream = SMALL_FRAMES_PER_STREAM.saturating_mul(self.stream_window_bytes as usize);
+        SMALL_FRAMES_BYTES.max(one_stream)
+    }
 }
 
 /// Why no connection came about.
@@ -98,18 +123,20 @@ async fn handshake(
         .initial_max_send_streams(0)
         .initial_window_size(setup.stream_window_bytes)
         .initial_connection_window_size(setup.connection_window_bytes)
-        .data_frame_budget(SMALL_FRAMES * setup.connection_window_bytes as usize)
+        .data_frame_budget(setup.small_frames_budget())
         .handshake::<Tap<Box<dyn Io>>, Bytes>(Tap::new(io, Arc::clone(&facts)))
         .await?;
     poll_fn(|cx| match std::pin::Pin::new(&mut h2).poll(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectError::NoSettings)),
         Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-        Poll::Pending if facts.settings() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending if facts.has_settings() => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })
     .await?;
 
-    let streams = Arc::new(Streams::new(h2.max_concurrent_send_streams()));
+    let streams = Streams::new(setup.streams_max(), setup.calls_per_connection);
+    streams.set_limit(h2.max_concurrent_send_streams());
+    let streams = Arc::new(streams);
     let (tell, lost) = oneshot::channel();
     let driver = Driver::new(h2, Arc::clone(&facts), Arc::clone(&streams), setup, tell);
     tokio::spawn(driver.run());

@@ -1,6 +1,6 @@
 //! The task that drives one connection: moves its frames, notices GOAWAY, pings.
 //!
-//! It tells its endpoint once, when the connection can take no more calls ([`Loss`]). After a GOAWAY
+//! It tells its endpoint once, when the peer takes no more calls on the connection ([`Loss`]). After a GOAWAY
 //! it goes on until the last call has ended, which the peer bounds.
 
 use std::future::{Future, poll_fn};
@@ -28,6 +28,8 @@ use crate::capacity::Capacity;
 pub(crate) enum Loss {
     /// The peer said GOAWAY; calls under way go on.
     Goaway(Goaway),
+    /// It has carried as many calls as a connection may; calls under way go on.
+    Spent,
     /// The connection ended.
     Ended(String),
 }
@@ -41,7 +43,6 @@ pub(super) struct Driver {
     capacity: Arc<Capacity>,
     alarm: Pin<Box<Sleep>>,
     phase: Phase,
-    settings_seen: u32,
     tell: Option<oneshot::Sender<Loss>>,
 }
 
@@ -65,7 +66,6 @@ impl Driver {
         let ping_pong = h2.ping_pong();
         let alarm = Box::pin(sleep_until(Instant::now() + setup.keepalive.time()));
         let (keepalive, capacity) = (Arc::clone(&setup.keepalive), Arc::clone(&setup.capacity));
-        let settings_seen = facts.settings();
         Self {
             h2,
             ping_pong,
@@ -75,7 +75,6 @@ impl Driver {
             capacity,
             alarm,
             phase: Phase::Quiet,
-            settings_seen,
             tell: Some(tell),
         }
     }
@@ -96,17 +95,14 @@ impl Driver {
             Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
             Poll::Pending => {}
         }
-        self.note_settings();
+        self.note_limit();
         self.note_goaway();
         self.poll_keepalive(cx)
     }
 
-    fn note_settings(&mut self) {
-        let settings = self.facts.settings();
-        if settings != self.settings_seen {
-            self.settings_seen = settings;
-            let limit = self.h2.max_concurrent_send_streams();
-            self.streams.limit.store(limit, Ordering::Relaxed);
+    /// What h2 itself allows is asked, and not whether SETTINGS went by: h2 may act on them later.
+    fn note_limit(&mut self) {
+        if self.streams.set_limit(self.h2.max_concurrent_send_streams()) {
             self.capacity.grown();
         }
     }

@@ -1,7 +1,8 @@
 //! What is known about one connection from the bytes that went by, shared with its calls.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,7 +13,8 @@ use super::frames::{Goaway, Seen};
 #[derive(Debug)]
 pub(crate) struct Facts {
     began: Instant,
-    settings: AtomicU32,
+    settings: AtomicBool,
+    header_list_max: AtomicU32,
     headers_written: AtomicU32,
     last_stream: AtomicU32,
     goaway: OnceLock<Goaway>,
@@ -24,7 +26,8 @@ impl Facts {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
-            settings: AtomicU32::new(0),
+            settings: AtomicBool::new(false),
+            header_list_max: AtomicU32::new(u32::MAX),
             headers_written: AtomicU32::new(0),
             last_stream: AtomicU32::new(u32::MAX),
             goaway: OnceLock::new(),
@@ -35,8 +38,11 @@ impl Facts {
 
     pub(super) fn read(&self, seen: Seen) {
         match seen {
-            Seen::Settings => {
-                self.settings.fetch_add(1, Ordering::Release);
+            Seen::Settings(settings) => {
+                if let Some(max) = settings.header_list_max {
+                    self.header_list_max.store(max, Ordering::Relaxed);
+                }
+                self.settings.store(true, Ordering::Release);
             }
             Seen::Goaway(goaway) => {
                 // A graceful end sends two; the later one names the lower stream.
@@ -60,12 +66,22 @@ impl Facts {
 
     /// When bytes last came in; the connection's start if none did.
     pub(super) fn last_read(&self) -> Instant {
-        self.began + std::time::Duration::from_millis(self.read_at_ms.load(Ordering::Relaxed))
+        self.began + Duration::from_millis(self.read_at_ms.load(Ordering::Relaxed))
     }
 
-    /// How many SETTINGS frames came in.
-    pub(super) fn settings(&self) -> u32 {
+    /// Whether the peer's first SETTINGS came in, whole.
+    pub(super) fn has_settings(&self) -> bool {
         self.settings.load(Ordering::Acquire)
+    }
+
+    /// Bytes of metadata that the peer reads, reckoned as RFC 9113 does (6.5.2); any, if it said nothing.
+    pub(crate) fn header_list_max(&self) -> u32 {
+        self.header_list_max.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the connection was begun.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The first GOAWAY that came in.

@@ -18,7 +18,6 @@ use tokio::time::sleep;
 use super::{Connection, Setup};
 use crate::backoff::Delays;
 use crate::code::Code;
-use crate::pool::CONNECTION_BACKOFF;
 
 /// What the endpoint's health service said last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +62,7 @@ enum End {
 
 /// Watches until dropped, or until the server turns out to have no health service.
 pub(crate) async fn watch(connection: Arc<Connection>, setup: Arc<Setup>, service: String) {
-    let mut delays = Delays::new(CONNECTION_BACKOFF);
+    let mut delays = Delays::new(setup.backoff);
     loop {
         match watch_once(&connection, &setup, &service, &mut delays).await {
             End::Unimplemented => {

@@ -2,7 +2,8 @@
 //!
 //! A call takes a [`Slot`] before it opens a stream. Slots never exceed what the peer allows
 //! (`SETTINGS_MAX_CONCURRENT_STREAMS`), so a call never queues inside h2 behind a full connection
-//! while another connection is free. A connection gives no slot from the moment a GOAWAY or its end
+//! while another connection is free, nor what the connection's window has room for if none of their
+//! answers is read, so that unread answers stop only themselves. A connection gives no slot from the moment a GOAWAY or its end
 //! is seen; calls under way keep theirs and finish.
 
 mod connect;
@@ -16,10 +17,12 @@ pub(crate) mod tls;
 pub mod transport;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use tokio::sync::Notify;
 
 pub(crate) use self::connect::{ConnectError, Established, Setup, establish};
 pub(crate) use self::driver::Loss;
@@ -42,21 +45,48 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: AtomicUsize,
+    /// What the peer allows, within `most`.
     limit: AtomicUsize,
+    most: usize,
     closed: AtomicBool,
+    /// Calls that were given a place so far.
+    carried: AtomicU32,
+    carried_max: u32,
+    /// Told when the last of them was.
+    spent: Notify,
+    /// Whether a call was ever answered here.
+    answered: AtomicBool,
 }
 
 impl Streams {
-    fn new(limit: usize) -> Self {
+    /// Takes no call before it has a limit.
+    fn new(most: usize, carried_max: u32) -> Self {
         Self {
             open: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
+            limit: AtomicUsize::new(0),
+            most,
             closed: AtomicBool::new(false),
+            carried: AtomicU32::new(0),
+            carried_max,
+            spent: Notify::new(),
+            answered: AtomicBool::new(false),
         }
+    }
+
+    /// Sets what the peer allows. True when it changed.
+    fn set_limit(&self, peer: usize) -> bool {
+        let limit = peer.min(self.most);
+        self.limit.swap(limit, Ordering::Relaxed) != limit
     }
 
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// No more calls, and somebody has to see to another connection.
+    fn spend(&self) {
+        self.close();
+        self.spent.notify_one();
     }
 
     fn try_take(&self) -> bool {
@@ -64,16 +94,33 @@ impl Streams {
             return false;
         }
         let limit = self.limit.load(Ordering::Relaxed);
-        // Never above the limit, not for a moment: a place that somebody just gave back would look taken.
+        // Never above the limit, not for a moment: a place that was just given back would look taken.
         let one_more = |open| (open < limit).then_some(open + 1);
-        self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+        let took = self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok();
+
+        // Beyond the count by a call for each thread at most: ids are left for those.
+        if took && self.carried.fetch_add(1, Ordering::Relaxed) + 1 >= self.carried_max {
+            self.spend();
+        }
+        took
     }
 }
+
+/// A connection that lived for this long, or answered a call, worked: its loss is no failure.
+const WORKED_AFTER: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Calls under way on this connection.
     pub(crate) fn load(&self) -> usize {
         self.streams.open.load(Ordering::Relaxed)
+    }
+
+    /// Calls under way, and one, over the share of recent calls that went well: what a call more would
+    /// meet here. An endpoint where nothing goes well still counts as a hundred times as busy, not more.
+    pub(crate) fn burden(&self) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "a comparison of loads")]
+        let load = (self.load() + 1) as f32;
+        load / (1.0 - self.endpoint.failure_share()).max(0.01)
     }
 
     /// What the endpoint's health service said; SERVING where nobody asks.
@@ -104,6 +151,29 @@ impl Connection {
     /// Stops giving slots; for a caller that found the connection dead before its driver did.
     pub(crate) fn retire(&self) {
         self.streams.close();
+    }
+
+    /// As [`retire`](Self::retire), where the connection's driver will find nothing wrong.
+    pub(crate) fn spend(&self) {
+        self.streams.spend();
+    }
+
+    /// Completes when the connection has carried as many calls as it may.
+    pub(crate) async fn spent(&self) {
+        self.streams.spent.notified().await;
+    }
+
+    /// A call was answered here.
+    pub(crate) fn answered(&self) {
+        // Most often it is known, and a read leaves the line to the other threads.
+        if !self.streams.answered.load(Ordering::Relaxed) {
+            self.streams.answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was good for something: a peer that hangs up on everyone at once is not.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.streams.answered.load(Ordering::Relaxed) || self.facts.age() >= WORKED_AFTER
     }
 }
 

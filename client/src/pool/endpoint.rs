@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::failures::Failures;
+use crate::code::{Code, CodeSet};
+use crate::config::OutlierDetection;
 use crate::resolve::Address;
 use crate::stats::Count;
 
@@ -46,6 +49,9 @@ pub(crate) struct EndpointShared {
     failed_in_a_row: AtomicU32,
     /// Failures in a row that make it suspect. Zero: none do.
     suspect_after: u32,
+    /// Statuses that speak against it beside those that always do.
+    blaming: CodeSet,
+    failures: Failures,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -53,9 +59,10 @@ impl EndpointShared {
     pub(super) fn new(
         id: EndpointId,
         address: Address,
-        suspect_after: Option<u32>,
+        outlier: Option<&OutlierDetection>,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
+        let suspect_after = outlier.and_then(|config| config.consecutive_failures);
         Self {
             id,
             address,
@@ -64,12 +71,36 @@ impl EndpointShared {
             failed: AtomicU64::new(0),
             failed_in_a_row: AtomicU32::new(0),
             suspect_after: suspect_after.unwrap_or(0),
+            blaming: outlier.map(|config| config.blaming).unwrap_or_default(),
+            failures: Failures::none(),
             notices,
         }
     }
 
-    /// An attempt ended well (true), or failed in a way that speaks against the endpoint.
-    pub(crate) fn report(&self, well: bool) {
+    /// An attempt ended with this status.
+    pub(crate) fn answered(&self, code: Code) {
+        self.failures.note(code == Code::Ok);
+        self.report(!code.blames_server() && !self.blaming.contains(code));
+    }
+
+    /// An attempt was refused unread, which is no fault, but no reason either to send more.
+    pub(crate) fn refused(&self) {
+        self.failures.note(false);
+    }
+
+    /// An attempt broke, or its deadline passed.
+    pub(crate) fn broke(&self) {
+        self.failures.note(false);
+        self.report(false);
+    }
+
+    /// The share of its recent attempts that failed, from 0 to 1.
+    pub(crate) fn failure_share(&self) -> f32 {
+        self.failures.share()
+    }
+
+    /// For outlier detection: an attempt ended well, or failed in a way that speaks against the endpoint.
+    fn report(&self, well: bool) {
         if well {
             self.succeeded.fetch_add(1, Ordering::Relaxed);
             if self.failed_in_a_row.load(Ordering::Relaxed) > 0 {

@@ -7,6 +7,7 @@
 //! once another endpoint is ready, and until then it stays in use if it still answers.
 
 mod endpoint;
+mod failures;
 mod outlier;
 mod pace;
 mod race;
@@ -94,6 +95,7 @@ impl Pool {
 
     /// Works until the last receiver of pickers is gone.
     pub(crate) async fn run(mut self) {
+        let setup = Arc::clone(&self.setup);
         loop {
             tokio::select! {
                 () = self.publisher.closed() => return,
@@ -103,6 +105,10 @@ impl Pool {
                 },
                 answer = self.discovery.next() => self.resolved(answer),
                 Some(notice) = self.notices.1.recv() => self.noticed(notice),
+                () = setup.hurry.notified() => {
+                    self.discovery.hurry();
+                    self.retry_now();
+                }
                 () = at(self.race_at) => {}
                 () = at(self.sweep_at) => self.sweep(),
             }
@@ -120,8 +126,12 @@ impl Pool {
     fn resolved(&mut self, answer: Result<Resolved, ResolveError>) {
         match answer {
             Ok(resolved) if !resolved.addresses.is_empty() => {
-                self.unresolved = None;
+                let named_again = self.unresolved.take().is_some();
                 self.switch_to(resolved.addresses);
+                // Addresses that come back after the name was gone are news, not another try of the old.
+                if named_again {
+                    self.retry_now();
+                }
             }
             Ok(_) => self.unresolved = Some("the resolver found no address".into()),
             Err(error) => {
@@ -154,14 +164,27 @@ impl Pool {
         self.last_id += 1;
         let id = EndpointId::from_raw(self.last_id).expect("counted up from none");
         tracing::debug!(endpoint = %address, "endpoint added");
-        let suspect_after = self.outlier.as_ref().and_then(|config| config.consecutive_failures);
         let notices = self.notices.0.clone();
-        let shared = Arc::new(EndpointShared::new(id, address, suspect_after, notices));
-        let idle = Idle::new(Pace::new(CONNECTION_BACKOFF));
+        let shared = Arc::new(EndpointShared::new(id, address, self.outlier.as_ref(), notices));
+        let idle = Idle::new(Pace::new(self.setup.backoff));
         let state =
             if self.picks_first() { State::Idle(idle) } else { self.connect(idle, &shared) };
         let ejection = Ejection::default();
         self.endpoints.insert(id, Endpoint { shared, state, rank, leaving: false, ejection });
+    }
+
+    /// Tries endpoints that rest at once, with their backoff begun anew.
+    fn retry_now(&mut self) {
+        let all: Vec<_> = self.endpoints.keys().copied().collect();
+        for id in all {
+            self.change(id, |pool, shared, state| match state.forgiven() {
+                State::Idle(idle) if !pool.picks_first() => pool.connect(idle, shared),
+                state @ (State::Idle(_)
+                | State::Connecting(_)
+                | State::Ready(_)
+                | State::Backoff(_)) => state,
+            });
+        }
     }
 
     fn take(&mut self, id: EndpointId, news: News) {
@@ -177,7 +200,7 @@ impl Pool {
             }
             (State::Ready(ready), News::Lost(loss)) => {
                 pool.lost(shared, &loss);
-                let idle = ready.lost();
+                let idle = ready.lost(&loss);
                 if pool.picks_first() { State::Idle(idle) } else { pool.connect(idle, shared) }
             }
             (State::Backoff(backoff), News::Rested) => pool.connect(backoff.rested(), shared),
@@ -220,13 +243,20 @@ impl Pool {
                 tracing::debug!(endpoint = %shared.address, reason, "endpoint drains");
                 ConnectionEvent::Drained
             }
+            Loss::Spent => {
+                tracing::debug!(endpoint = %shared.address, "connection replaced: it carried enough calls");
+                ConnectionEvent::Drained
+            }
             Loss::Ended(why) => {
                 tracing::debug!(endpoint = %shared.address, why, "endpoint lost");
                 ConnectionEvent::Lost
             }
         };
         self.telemetry.connection(event);
-        self.discovery.hurry();
+        // A connection that we replace ourselves says nothing of the address behind it.
+        if *loss != Loss::Spent {
+            self.discovery.hurry();
+        }
     }
 
     fn noticed(&mut self, notice: Notice) {

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
+use h2::Reason;
 use tokio::time::sleep_until;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::pace::Pace;
+use super::pace::{Ended, Pace};
 use super::{EndpointId, EndpointShared};
 use crate::connection::{ConnectError, Connection, Established, Loss, Setup, establish, health};
 
@@ -123,9 +124,15 @@ impl Connecting {
     ) -> Ready {
         self.pace.succeeded();
         let Established { connection, lost } = established;
+        let watched = Arc::clone(&connection);
         let step = async move {
             let gone = |_| Loss::Ended("its task ended".to_owned());
-            News::Lost(lost.await.unwrap_or_else(gone))
+            // What the driver says is the better reason where both are known.
+            News::Lost(tokio::select! {
+                biased;
+                loss = lost => loss.unwrap_or_else(gone),
+                () = watched.spent() => Loss::Spent,
+            })
         };
         let step = steps.push(connection.endpoint.id, Box::pin(step));
         let health = setup.health_service.as_ref().map(|service| {
@@ -143,7 +150,16 @@ impl Connecting {
 }
 
 impl Ready {
-    pub(super) fn lost(self) -> Idle {
+    pub(super) fn lost(mut self, loss: &Loss) -> Idle {
+        let worked = self.connection.has_worked();
+        self.pace.ended(match loss {
+            Loss::Spent => Ended::Worked,
+            // Whoever asks for calm means us: coming back at once is what it asked us not to do.
+            Loss::Goaway(goaway) if goaway.reason == Reason::ENHANCE_YOUR_CALM => Ended::Useless,
+            Loss::Goaway(_) | Loss::Ended(_) if worked => Ended::Worked,
+            Loss::Goaway(goaway) if goaway.reason == Reason::NO_ERROR => Ended::AskedToLeave,
+            Loss::Goaway(_) | Loss::Ended(_) => Ended::Useless,
+        });
         Idle { pace: self.pace }
     }
 }
@@ -171,6 +187,19 @@ impl State {
         | Self::Ready(Ready { pace, .. })
         | Self::Backoff(Backoff { pace, .. })) = self;
         Idle { pace }
+    }
+
+    /// Lets the next try start at once. What is under way goes on; a rest is over.
+    pub(super) fn forgiven(mut self) -> Self {
+        let (Self::Idle(Idle { pace })
+        | Self::Connecting(Connecting { pace, .. })
+        | Self::Ready(Ready { pace, .. })
+        | Self::Backoff(Backoff { pace, .. })) = &mut self;
+        pace.forgive();
+        match self {
+            Self::Backoff(backoff) => Self::Idle(backoff.rested()),
+            other @ (Self::Idle(_) | Self::Connecting(_) | Self::Ready(_)) => other,
+        }
     }
 
     pub(super) fn connection(&self) -> Option<&Arc<Connection>> {

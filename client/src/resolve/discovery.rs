@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Resolve, ResolveError, Resolved, Resolving};
+use super::{Answers, Resolve, ResolveError, Resolved};
 use crate::backoff::Delays;
 use crate::config::Backoff;
 use crate::entropy::Entropy;
@@ -27,16 +28,30 @@ pub(crate) struct Discovery {
     refresh: Refresh,
     entropy: Arc<Entropy>,
     failures: Delays,
-    lookup: Option<Resolving>,
+    lookup: Option<Lookup>,
     started: Option<Instant>,
     due: Instant,
 }
 
+/// A lookup under way.
+struct Lookup {
+    answers: Answers,
+    until: Instant,
+    /// An answer came; another one may.
+    answered: bool,
+}
+
 impl Discovery {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>, refresh: Refresh, entropy: Arc<Entropy>) -> Self {
+    /// `failures_max`: how far apart failed lookups are at most.
+    pub(crate) fn new(
+        resolver: Arc<dyn Resolve>,
+        refresh: Refresh,
+        failures_max: Duration,
+        entropy: Arc<Entropy>,
+    ) -> Self {
         let failures = Delays::new(Backoff {
             initial: refresh.min_interval,
-            max: refresh.interval,
+            max: failures_max,
             multiplier: 1.6,
         });
         let due = Instant::now();
@@ -51,23 +66,38 @@ impl Discovery {
 
     /// The next answer. May be dropped and called again: a lookup under way goes on.
     pub(crate) async fn next(&mut self) -> Result<Resolved, ResolveError> {
-        if self.lookup.is_none() {
-            sleep_until(self.due).await;
-            self.start();
+        loop {
+            let Some(lookup) = &mut self.lookup else {
+                sleep_until(self.due).await;
+                self.start();
+                continue;
+            };
+            // What is late must not keep the next lookup from its time.
+            let until = if lookup.answered { lookup.until.min(self.due) } else { lookup.until };
+            let answer = match timeout_at(until, lookup.answers.next()).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) | Err(_) if lookup.answered => {
+                    self.lookup = None;
+                    continue;
+                }
+                Ok(None) | Err(_) => {
+                    self.lookup = None;
+                    Err(ResolveError::Timeout(self.refresh.timeout))
+                }
+            };
+            if let Some(lookup) = &mut self.lookup {
+                lookup.answered = true;
+            }
+            self.due = Instant::now() + self.rest(&answer);
+            return answer;
         }
-        let lookup = self.lookup.as_mut().expect("a lookup was just started");
-        let answer = lookup.await;
-        self.lookup = None;
-        self.due = Instant::now() + self.rest(&answer);
-        answer
     }
 
     fn start(&mut self) {
-        let (limit, lookup) = (self.refresh.timeout, self.resolver.resolve());
-        self.started = Some(Instant::now());
-        self.lookup = Some(Box::pin(async move {
-            timeout(limit, lookup).await.unwrap_or(Err(ResolveError::Timeout(limit)))
-        }));
+        let now = Instant::now();
+        self.started = Some(now);
+        let until = now + self.refresh.timeout;
+        self.lookup = Some(Lookup { answers: self.resolver.answers(), until, answered: false });
     }
 
     fn rest(&mut self, answer: &Result<Resolved, ResolveError>) -> Duration {
@@ -87,7 +117,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::resolve::Address;
+    use crate::resolve::{Address, Resolving};
 
     /// Answers from a script and writes down when it was asked.
     struct Script {
@@ -121,7 +151,8 @@ mod tests {
             timeout: Duration::from_secs(10),
         };
         let resolver: Arc<dyn Resolve> = Arc::clone(&script) as _;
-        (script, Discovery::new(resolver, refresh, Arc::new(Entropy::seeded(1))))
+        let entropy = Arc::new(Entropy::seeded(1));
+        (script, Discovery::new(resolver, refresh, refresh.interval, entropy))
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,8 @@
 //! [`Resolve`] answers one question once; when to ask again is the channel's business
 //! ([`discovery`](self)): as the answer's validity says, at once when an endpoint is lost or says
 //! GOAWAY, never more often than a bounded rate. A resolver that fails or finds nothing changes
-//! nothing: the last good addresses stay.
+//! nothing: the last good addresses stay. An answer that is complete only in part is used as it is, and
+//! the rest when it comes ([`Resolve::answers`]).
 
 mod discovery;
 mod dns;
@@ -17,6 +18,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::Stream;
 
 pub(crate) use self::discovery::{Discovery, Refresh};
 pub use self::dns::Dns;
@@ -72,8 +75,18 @@ pub enum ResolveError {
 /// What [`Resolve::resolve`] answers.
 pub type Resolving = Pin<Box<dyn Future<Output = Result<Resolved, ResolveError>> + Send>>;
 
+/// What [`Resolve::answers`] answers.
+pub type Answers = Pin<Box<dyn Stream<Item = Result<Resolved, ResolveError>> + Send>>;
+
 /// A source of addresses.
 pub trait Resolve: Send + Sync + 'static {
     /// Looks the addresses up once. The channel drops the future after its resolver timeout.
     fn resolve(&self) -> Resolving;
+
+    /// Looks them up once and answers as soon as there is something to use, then again, whole, when more
+    /// is known. One answer, unless a source can do better. The first has to come within the channel's
+    /// resolver timeout; later ones are waited for until then or until the next lookup is due.
+    fn answers(&self) -> Answers {
+        Box::pin(futures_util::stream::once(self.resolve()))
+    }
 }

@@ -43,6 +43,74 @@ async fn a_slow_endpoint_gets_less() {
     assert!(slow * 4 < fast, "slow {slow}, fast {fast}");
 }
 
+/// A thousand calls by ten callers over three endpoints, the first of which fails at once; how many
+/// of the calls each endpoint got.
+async fn shares_beside_one_that_fails_at_once(config: &str, status: u8) -> ([usize; 3], u64) {
+    const CALLERS: usize = 10;
+    let network = Network::default();
+    network.serve(address(1), move |_| Reply::Status(status, NOW));
+    (2..=3).for_each(|n| network.serve(address(n), |_| Reply::Good(Duration::from_millis(10))));
+    let channel = channel(&network, config);
+    channel.until(|stats| stats.ready() == 3).await;
+    let callers = (0..CALLERS).map(|_| async {
+        for _ in 0..100 {
+            call(&channel).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(callers).await;
+    ([1, 2, 3].map(|last| network.asked_at(address(last))), channel.stats().ejections)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_fails_fast_gets_no_more_than_its_share() {
+    // UNIMPLEMENTED, as an address answers that was given to another service; NOT_FOUND; UNAVAILABLE.
+    for status in [12, 5, 14] {
+        let (shares, _) = shares_beside_one_that_fails_at_once("{}", status).await;
+        assert!(shares[0] <= 1_000 / 3, "status {status}: {shares:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_the_config_names_ejects_the_endpoint_that_gives_it() {
+    let config = |named: &str| {
+        format!(
+            r#"{{"loadBalancingConfig": [{{"outlier_detection_experimental": {{
+            "consecutiveFailures": 5, "maxEjectionPercent": 50, "baseEjectionTime": "300s",
+            {named}
+            "childPolicy": [{{"least_request_experimental": {{}}}}]}}}}]}}"#
+        )
+    };
+    let (shares, ejections) = shares_beside_one_that_fails_at_once(&config(""), 12).await;
+    assert!(ejections == 0 && shares[0] <= 1_000 / 3, "{shares:?}");
+    let named = config(r#""failureStatusCodes": ["UNIMPLEMENTED"],"#);
+    let (shares, ejections) = shares_beside_one_that_fails_at_once(&named, 12).await;
+    assert!(ejections == 1 && shares[0] <= 10, "{shares:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_well_again_gets_its_share_again() {
+    let network = Network::default();
+    let cured = tokio::time::Instant::now() + Duration::from_secs(10);
+    network.serve(address(1), move |asked| match asked.at < cured {
+        true => Reply::Status(14, NOW),
+        false => Reply::Good(Duration::from_millis(100)),
+    });
+    (2..=3).for_each(|n| network.serve(address(n), |_| Reply::Good(Duration::from_millis(100))));
+    let channel = channel(&network, "{}");
+    channel.until(|stats| stats.ready() == 3).await;
+    let callers = (0..10).map(|_| async {
+        while cured.elapsed() < Duration::from_secs(60) {
+            call(&channel).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(callers).await;
+    let late = cured + Duration::from_secs(50);
+    let asked = network.asked();
+    let lately = |n| asked.iter().filter(|it| it.at >= late && it.address == address(n)).count();
+    let (all, share) = ((1..=3).map(lately).sum::<usize>(), lately(1));
+    assert!(share * 10 >= all * 3, "{share} of {all}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn pick_first_keeps_to_one_and_connects_to_no_other() {
     let network = Network::default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::{Code, EndpointState};
 
 use crate::network::{Network, Reply, address};
-use crate::{builder, call, channel};
+use crate::{builder, call, call_waiting, channel};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -59,6 +59,150 @@ async fn a_server_that_hangs_up_at_once_is_not_tried_in_a_tight_loop() {
     }
     let tries = network.connects(address(1));
     assert!(tries.windows(2).all(|pair| (pair[1] - pair[0]).as_millis() >= 799), "{tries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_goaway_after_every_few_requests_stalls_no_call() {
+    let network = Network::default();
+    network.limit_requests(5);
+    network.serve(address(1), |_| Reply::Good(Duration::from_millis(3)));
+    let channel = channel(&network, "{}");
+    let mut longest = Duration::ZERO;
+    for _ in 0..200 {
+        let asked = tokio::time::Instant::now();
+        assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(network.connects(address(1)).len() >= 40);
+    assert!(longest <= Duration::from_millis(10), "{longest:?}");
+}
+
+/// How long after an outage of 75 s the first call is answered.
+async fn first_ok_after_an_outage(channel: &client::Channel, network: &Network) -> Duration {
+    channel.until(|stats| stats.ready() == 1).await;
+    // Paused time: nothing is owed from the start.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    network.kill(address(1));
+    channel.until(|stats| stats.ready() == 0).await;
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    let over = tokio::time::Instant::now();
+    network.serve(address(1), |_| Reply::Good(NOW));
+    network.resolve_to(&[address(1)]);
+    assert_eq!(call_waiting(channel).await.unwrap(), Code::Ok);
+    over.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_the_resolver_names_again_is_tried_at_once() {
+    for seed in 0..20 {
+        let network = Network::default();
+        network.serve(address(1), |_| Reply::Good(NOW));
+        let channel = builder(&network, "{}")
+            .resolve_every(Duration::from_secs(5), Duration::from_secs(1))
+            .seed(seed)
+            .build()
+            .unwrap();
+        channel.until(|stats| stats.ready() == 1).await;
+        let forget = network.clone();
+        tokio::spawn(async move {
+            // Paused time: within the outage, as a headless Service forgets its last pod.
+            tokio::time::sleep(Duration::from_secs(301)).await;
+            forget.resolve_to(&[]);
+        });
+        let took = first_ok_after_an_outage(&channel, &network).await;
+        assert!(took <= Duration::from_secs(5), "seed {seed}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_no_more_than_the_backoffs_maximum_after_it() {
+    let max = Duration::from_secs(5);
+    let mut longest = Duration::ZERO;
+    for seed in 0..20 {
+        let network = Network::default();
+        network.serve(address(1), |_| Reply::Good(NOW));
+        let channel = builder(&network, "{}")
+            .connection_backoff(Duration::from_secs(1), max, 1.6)
+            .seed(seed)
+            .build()
+            .unwrap();
+        longest = longest.max(first_ok_after_an_outage(&channel, &network).await);
+    }
+    assert!(longest <= max.mul_f64(1.2) + Duration::from_millis(2), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_knows_better_ends_the_backoff() {
+    let network = Network::default();
+    network.resolve_to(&[address(1)]);
+    let channel = channel(&network, "{}");
+    channel.until(|stats| stats.connect_failures == 12).await;
+    network.serve(address(1), |_| Reply::Good(NOW));
+    let told = tokio::time::Instant::now();
+    channel.reset_connect_backoff();
+    assert_eq!(call_waiting(&channel).await.unwrap(), Code::Ok);
+    assert!(told.elapsed() <= Duration::from_millis(2), "{:?}", told.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_begins_the_backoff_anew_and_asks_no_faster_than_that() {
+    let network = Network::default();
+    network.resolve_to(&[address(1)]);
+    let channel = channel(&network, "{}");
+    channel.until(|stats| stats.connect_failures == 12).await;
+    channel.reset_connect_backoff();
+    channel.until(|stats| stats.connect_failures == 15).await;
+    let tries = network.connects(address(1));
+    let gaps_s: Vec<_> = tries[12..].windows(2).map(|it| (it[1] - it[0]).as_secs_f64()).collect();
+    assert!((0.79..=1.21).contains(&gaps_s[0]) && gaps_s[1] >= 1.27, "{gaps_s:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_replaced_before_its_stream_ids_are_used_up_and_its_calls_finish() {
+    let network = Network::default();
+    network.serve(address(1), |asked| match asked.before {
+        3 => Reply::Good(Duration::from_secs(60)),
+        _ => Reply::Good(Duration::from_millis(1)),
+    });
+    let channel = builder(&network, "{}").calls_per_connection(10).build().unwrap();
+    for _ in 0..3 {
+        call(&channel).await.unwrap();
+    }
+    let kept = tokio::spawn({
+        let channel = channel.clone();
+        async move { call(&channel).await }
+    });
+    while network.asked().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    let mut longest = Duration::ZERO;
+    for _ in 0..96 {
+        let asked = tokio::time::Instant::now();
+        assert_eq!(call(&channel).await.unwrap(), Code::Ok);
+        longest = longest.max(asked.elapsed());
+    }
+    // 100 calls, 10 on each connection, and the one that was made when the last was full.
+    let stats = channel.until(|stats| stats.connected == 11 && stats.ready() == 1).await;
+    assert_eq!((stats.drained, stats.lost, stats.connect_failures), (10, 0, 0));
+    assert!(longest <= Duration::from_millis(5), "{longest:?}");
+    assert_eq!(kept.await.unwrap().unwrap(), Code::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_nothing_and_hangs_up_is_tried_ever_more_slowly() {
+    let network = Network::default();
+    network.serve(address(1), |_| Reply::Good(NOW));
+    let channel = channel(&network, "{}");
+    for _ in 0..8 {
+        channel.until(|stats| stats.ready() == 1).await;
+        network.kill(address(1));
+        network.serve(address(1), |_| Reply::Good(NOW));
+        channel.until(|stats| stats.ready() == 0).await;
+    }
+    let tries = network.connects(address(1));
+    let last = tries.windows(2).last().map(|pair| pair[1] - pair[0]).unwrap();
+    // 1.6 to the sixth power, less the jitter.
+    assert!(last >= Duration::from_secs(13), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]

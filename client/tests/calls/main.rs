@@ -11,6 +11,7 @@ mod hedging;
 mod keepalive;
 mod metrics;
 mod network;
+mod pings;
 mod properties;
 mod retries;
 mod sizes;
@@ -54,6 +55,12 @@ async fn call(channel: &Channel) -> Result<Code, Error> {
 async fn call_within(channel: &Channel, timeout: Duration) -> Result<Code, Error> {
     let mut request = request();
     request.extensions_mut().insert(CallOptions::default().timeout(timeout));
+    send(channel, request).await
+}
+
+async fn call_waiting(channel: &Channel) -> Result<Code, Error> {
+    let mut request = request();
+    request.extensions_mut().insert(CallOptions::default().wait_for_ready(true));
     send(channel, request).await
 }
 

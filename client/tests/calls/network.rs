@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::pings::CountsPings;
+
 /// How a server answers one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -28,6 +31,8 @@ pub(crate) enum Reply {
     Pushback(u8, &'static str),
     /// Everything that comes in, back out, until the caller ends.
     Echo,
+    /// Headers, then a message that never ends, as fast as the windows allow.
+    Flood,
     /// The health service's words: a status each.
     Health(Vec<(Duration, u8)>),
 }
@@ -78,8 +83,12 @@ struct State {
     unresolvable: bool,
     /// Streams that a connection may have open, where a server says so.
     streams_max: Option<u32>,
+    /// After so many requests a connection is asked to leave, where a server says so.
+    requests_max: Option<usize>,
     /// Addresses where connecting neither works nor fails.
     black_holes: Vec<SocketAddr>,
+    /// PING frames that clients sent of themselves, on all connections.
+    pings: Arc<AtomicUsize>,
     /// Told of each request and each reset.
     changed: Arc<Notify>,
 }
@@ -148,6 +157,11 @@ impl Network {
         self.0.lock().unwrap().streams_max = Some(max);
     }
 
+    /// Connections made from now on say GOAWAY after so many requests, as proxies do.
+    pub(crate) fn limit_requests(&self, max: usize) {
+        self.0.lock().unwrap().requests_max = Some(max);
+    }
+
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -177,6 +191,11 @@ impl Network {
             }
             changed.await;
         }
+    }
+
+    /// How many PINGs clients sent, acknowledgements left out.
+    pub(crate) fn pings(&self) -> usize {
+        self.0.lock().unwrap().pings.load(Ordering::Relaxed)
     }
 
     /// When connections to this address were tried.
@@ -227,7 +246,10 @@ impl Connect for Network {
         let Address::Ip(address) = *address else { unreachable!("only IP addresses are resolved") };
         Box::pin(async move {
             match this.accept(address)? {
-                Some(stream) => Ok(Box::new(stream) as Box<dyn Io>),
+                Some(stream) => {
+                    let pings = Arc::clone(&this.0.lock().unwrap().pings);
+                    Ok(Box::new(CountsPings { stream, pings }) as Box<dyn Io>)
+                }
                 None => std::future::pending().await,
             }
         })
@@ -258,7 +280,9 @@ async fn run(
     if let Some(streams) = network.0.lock().unwrap().streams_max {
         settings.max_concurrent_streams(streams);
     }
+    let requests_max = network.0.lock().unwrap().requests_max;
     let Ok(mut connection) = settings.handshake(stream).await else { return };
+    let mut requests = 0;
     let mut answers = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -277,6 +301,10 @@ async fn run(
         let Some(Ok((request, respond))) = accepted else { return };
         let mood = *felt.borrow();
         let asked = network.note(address, &request, mood);
+        requests += 1;
+        if requests_max == Some(requests) {
+            connection.graceful_shutdown();
+        }
         answers.spawn(answer(network.clone(), script(&asked), request, respond));
     }
 }
@@ -319,6 +347,17 @@ async fn answer(
                 let _ = stream.send_data(data, false);
             }
             let _ = stream.send_trailers(status_ok());
+        }
+        Reply::Flood => {
+            let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {
+                return;
+            };
+            loop {
+                stream.reserve_capacity(16 << 10);
+                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let Some(Ok(bytes)) = granted else { return };
+                let _ = stream.send_data(vec![0xff; bytes].into(), false);
+            }
         }
         Reply::Health(words) => {
             let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tower_service::Service;
 
 use crate::network::{Network, Reply, address};
-use crate::{METHOD, call, channel};
+use crate::{METHOD, builder, call, call_within, channel, request};
 
 type Sent = Result<Frame<Bytes>, std::convert::Infallible>;
 
@@ -52,6 +52,49 @@ async fn more_than_all_windows_hold_passes_through() {
     assert!(
         back.chunks(16 << 10).enumerate().all(|(n, piece)| piece.iter().all(|b| *b == n as u8))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_nobody_reads_stop_only_themselves() {
+    const UNREAD: usize = 100;
+    let network = Network::default();
+    network.serve(address(1), |asked| match asked.before {
+        0..UNREAD => Reply::Flood,
+        _ => Reply::Good(Duration::ZERO),
+    });
+    let channel = channel(&network, "{}");
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(channel.clone().call(request()).await.unwrap());
+    }
+    // Paused time: it stands still until no window has room for another byte.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..10 {
+        let answer = call_within(&channel, Duration::from_secs(1)).await;
+        assert_eq!(answer.unwrap(), Code::Ok);
+    }
+    assert_eq!(channel.stats().connected, 1, "the same connection carries all of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_carries_no_more_calls_than_its_window_has_room_for() {
+    const WINDOW: u32 = 64 << 10;
+    let network = Network::default();
+    network.serve(address(1), |asked| match asked.before {
+        0..3 => Reply::Flood,
+        _ => Reply::Good(Duration::ZERO),
+    });
+    let channel = builder(&network, "{}").windows(WINDOW, 4 * WINDOW).build().unwrap();
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(channel.clone().call(request()).await.unwrap());
+    }
+    // Paused time: until no window has room for another byte.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let answers = (0..20).map(|_| call_within(&channel, Duration::from_secs(1)));
+    for answer in futures_util::future::join_all(answers).await {
+        assert_eq!(answer.unwrap(), Code::Ok, "the fourth place is for everyone in turn");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@ mod call;
 mod negative;
 mod peer;
 mod sent_or_not;
+mod split;
+mod strangers;
 mod unreachable;
 
 use client::Channel;

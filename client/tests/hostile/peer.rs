@@ -2,6 +2,7 @@
 //!
 //! Requests are not decoded: a script knows what its own test sent. Answers are encoded by hand.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use tokio::time::timeout;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const PADDED: u8 = 8;
@@ -40,7 +43,11 @@ pub(crate) struct Peer {
 }
 
 /// One connection, after the prefaces.
-pub(crate) struct Wire(TcpStream);
+pub(crate) struct Wire {
+    socket: TcpStream,
+    /// Streams whose response headers were sent.
+    begun: HashSet<u32>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Frame {
@@ -59,7 +66,10 @@ impl Peer {
 
     /// A connection on which nothing was said yet.
     pub(crate) async fn accept_raw(&self) -> TcpStream {
-        timeout(PATIENCE, self.listener.accept()).await.expect("a connection in time").unwrap().0
+        let accepted = timeout(PATIENCE, self.listener.accept()).await;
+        let (socket, _) = accepted.expect("a connection in time").unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
     }
 
     /// A connection with both prefaces and these settings sent.
@@ -68,7 +78,7 @@ impl Peer {
         let mut preface = [0; 24];
         socket.read_exact(&mut preface).await.unwrap();
         assert!(preface.starts_with(b"PRI * HTTP/2.0"));
-        let mut wire = Wire(socket);
+        let mut wire = Wire { socket, begun: HashSet::new() };
         wire.settings(settings).await;
         wire
     }
@@ -89,12 +99,12 @@ impl Wire {
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
         frame.extend_from_slice(&stream.to_be_bytes());
         frame.extend_from_slice(body);
-        self.0.write_all(&frame).await.unwrap();
+        self.socket.write_all(&frame).await.unwrap();
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         // The other side may hang up in the middle of nonsense.
-        let _ = self.0.write_all(bytes).await;
+        let _ = self.socket.write_all(bytes).await;
     }
 
     pub(crate) async fn settings(&mut self, settings: &[(u16, u32)]) {
@@ -122,11 +132,11 @@ impl Wire {
     /// The next frame, nothing answered by itself.
     pub(crate) async fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).await.ok()?;
+        self.socket.read_exact(&mut head).await.ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await.ok()?;
+        self.socket.read_exact(&mut body).await.ok()?;
         Some(Frame { kind: head[3], flags: head[4], stream, body })
     }
 
@@ -142,8 +152,27 @@ impl Wire {
     }
 
     pub(crate) async fn response_headers(&mut self, stream: u32) {
+        self.begun.insert(stream);
         let mut block = vec![0x88];
         field(&mut block, "content-type", "application/grpc");
+        self.send(HEADERS, END_HEADERS, stream, &block).await;
+    }
+
+    /// The same in a HEADERS frame and a CONTINUATION.
+    pub(crate) async fn response_headers_continued(&mut self, stream: u32) {
+        let mut block = vec![0x88];
+        field(&mut block, "content-type", "application/grpc");
+        let (begun, rest) = block.split_at(9);
+        self.send(HEADERS, 0, stream, begun).await;
+        self.send(CONTINUATION, END_HEADERS, stream, rest).await;
+    }
+
+    /// An HTTP status of three digits with these fields; a body may follow.
+    pub(crate) async fn http(&mut self, stream: u32, status: &str, fields: &[(&str, &str)]) {
+        // Literal value, the name `:status` from the static table (RFC 7541, Appendix A, 8).
+        let mut block = vec![8, 3];
+        block.extend_from_slice(status.as_bytes());
+        fields.iter().for_each(|(name, value)| field(&mut block, name, value));
         self.send(HEADERS, END_HEADERS, stream, &block).await;
     }
 
@@ -155,8 +184,12 @@ impl Wire {
     }
 
     pub(crate) async fn trailers(&mut self, stream: u32, status: &str) {
+        self.trailers_with(stream, &[("grpc-status", status)]).await;
+    }
+
+    pub(crate) async fn trailers_with(&mut self, stream: u32, fields: &[(&str, &str)]) {
         let mut block = Vec::new();
-        field(&mut block, "grpc-status", status);
+        fields.iter().for_each(|(name, value)| field(&mut block, name, value));
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block).await;
     }
 
@@ -172,6 +205,25 @@ impl Wire {
         let mut block = vec![0x88];
         field(&mut block, "content-type", "application/grpc");
         fields.iter().for_each(|(name, value)| field(&mut block, name, value));
+        self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block).await;
+    }
+
+    /// An end whose fields decode to more than so many bytes: one long field, then many references
+    /// to it, so that the frames stay few.
+    pub(crate) async fn long_headers(&mut self, stream: u32, bytes: usize) {
+        const VALUE: usize = 100;
+        let mut block = Vec::new();
+        if self.begun.insert(stream) {
+            block.push(0x88);
+        }
+        // Literal with incremental indexing, then its place at the head of the dynamic table.
+        block.extend_from_slice(&[0x40, 6]);
+        block.extend_from_slice(b"x-long");
+        block.push(u8::try_from(VALUE).unwrap());
+        block.extend_from_slice(&[b'x'; VALUE]);
+        let listed = VALUE + "x-long".len() + 32;
+        block.extend(std::iter::repeat_n(0x80 | 62, bytes.div_ceil(listed)));
+        field(&mut block, "grpc-status", "0");
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block).await;
     }
 
@@ -191,7 +243,9 @@ impl Wire {
 fn field(block: &mut Vec<u8>, name: &str, value: &str) {
     block.push(0);
     for text in [name, value] {
-        block.push(u8::try_from(text.len()).unwrap());
+        let length = u8::try_from(text.len()).unwrap();
+        assert!(length < 127, "longer texts need more than one byte of length");
+        block.push(length);
         block.extend_from_slice(text.as_bytes());
     }
 }

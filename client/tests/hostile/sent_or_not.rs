@@ -176,3 +176,16 @@ async fn an_idle_connection_that_is_asked_to_leave_counts_as_drained_and_not_as_
     channel.until(|stats| stats.drained + stats.lost > 0).await;
     assert_eq!((channel.stats().drained, channel.stats().lost), (1, 0));
 }
+
+#[tokio::test]
+async fn a_server_that_asks_every_connection_to_leave_at_once_is_not_tried_in_a_tight_loop() {
+    let peer = Peer::listen().await;
+    let _channel = channel(&[&peer]);
+    for reason in [NO_ERROR, ENHANCE_YOUR_CALM] {
+        let mut wire = peer.accept().await;
+        let began = std::time::Instant::now();
+        wire.goaway(0, reason, b"").await;
+        let _next = peer.accept_raw().await;
+        assert!(began.elapsed() >= Duration::from_millis(700), "{:?}", began.elapsed());
+    }
+}

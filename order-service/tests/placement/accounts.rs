@@ -30,6 +30,8 @@ pub(crate) enum Mood {
     Silent,
     /// Fails without saying what became of it.
     Confused,
+    /// Says UNAVAILABLE, whatever is asked.
+    Unavailable,
 }
 
 /// What it does with a Refund.
@@ -129,6 +131,7 @@ impl Accounts {
             Mood::Accept | Mood::Silent => Ok(Outcome::default()),
             Mood::Decline => Ok(refused(Reason::InsufficientFunds)),
             Mood::Confused => Err(Status::cancelled("what was it?")),
+            Mood::Unavailable => Err(Status::unavailable("not now")),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bugs;
+mod channel;
 mod currency;
 mod duplicates;
 mod outcomes;

@@ -17,7 +17,7 @@ use crate::{
     on_both,
     support::{
         Fresh, LONG, OTHER_FENCE, OVER, Place, account, amount, amount_in, claim, currency, key,
-        lines, new_claim, new_id, product, product_in, settle,
+        lines, new_claim, product, product_in, settle,
     },
 };
 

@@ -8,16 +8,49 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tonic::Status;
 
-/// A request body that fails with RESOURCE_EXHAUSTED at the prefix of a message that is too long.
+use super::compression::{Encoding, Inflate};
+
+/// A request body that fails with RESOURCE_EXHAUSTED at the prefix of a message that is too long, and
+/// that is plain whatever came in.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     inner: Incoming,
-    scan: Scan,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Plain(Scan),
+    Compressed(Inflate),
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, max_message_bytes: u32) -> Self {
-        Self { inner, scan: Scan::new(max_message_bytes) }
+    pub(super) fn new(inner: Incoming, encoding: Option<Encoding>, max_message_bytes: u32) -> Self {
+        let reading = match encoding {
+            None => Reading::Plain(Scan::new(max_message_bytes)),
+            Some(encoding) => Reading::Compressed(Inflate::new(encoding, max_message_bytes)),
+        };
+        Self { inner, reading }
+    }
+}
+
+impl Reading {
+    /// What the service gets of a piece. Absent: nothing yet.
+    fn read(&mut self, data: Bytes) -> Result<Option<Bytes>, Status> {
+        match self {
+            Self::Plain(scan) => scan.read(&data).map(|()| Some(data)),
+            Self::Compressed(inflate) => {
+                inflate.read(&data).map(|plain| (!plain.is_empty()).then_some(plain))
+            }
+        }
+    }
+
+    fn ends_amid(&self) -> bool {
+        match self {
+            // The service finds this out itself.
+            Self::Plain(_) => false,
+            Self::Compressed(inflate) => inflate.is_amid(),
+        }
     }
 }
 
@@ -29,24 +62,51 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(context)?) else {
-            return Poll::Ready(None);
-        };
-        let scanned = frame.data_ref().map_or(Ok(()), |data| self.scan.read(data));
-        Poll::Ready(Some(scanned.map(|()| frame).map_err(Into::into)))
+        loop {
+            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)?) {
+                Some(frame) => frame,
+                None if self.reading.ends_amid() => {
+                    let cut = Status::internal("the request ends within a message");
+                    return Poll::Ready(Some(Err(cut.into())));
+                }
+                None => return Poll::Ready(None),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    if let Some(read) = self.reading.read(data).transpose() {
+                        return Poll::Ready(Some(read.map(Frame::data).map_err(Into::into)));
+                    }
+                }
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.is_end_stream() && !self.reading.ends_amid()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self.reading {
+            Reading::Plain(_) => self.inner.size_hint(),
+            Reading::Compressed(_) => SizeHint::default(),
+        }
     }
 }
 
+/// The refusal of a message; its length where it is known.
+pub(super) fn too_long(length: Option<u32>, max: u32) -> Status {
+    let text = match length {
+        Some(length) => {
+            format!("request message of {length} bytes is longer than the allowed {max}")
+        }
+        None => format!("request message decompresses to more than the allowed {max} bytes"),
+    };
+    Status::resource_exhausted(text)
+}
+
 /// A message is preceded by a flag byte and its length in four bytes, big endian.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// Follows the length prefixes through data that arrives in pieces of any size.
 #[derive(Debug)]
@@ -89,9 +149,7 @@ impl Scan {
         if self.message_left <= self.max {
             return Ok(());
         }
-        let (length, max) = (self.message_left, self.max);
-        let text = format!("request message of {length} bytes is longer than the allowed {max}");
-        Err(Status::resource_exhausted(text))
+        Err(too_long(Some(self.message_left), self.max))
     }
 }
 

@@ -1,5 +1,5 @@
 //! What happens around every call, outer to inner: record → admit → deadline → panic guard →
-//! message size → the tonic service.
+//! decompression and message size → the tonic service.
 //!
 //! The record is outermost so that refused calls are measured too. Admission stands before
 //! anything that costs. The panic guard is inside the deadline and the record, so a panic is
@@ -7,6 +7,7 @@
 
 mod admission;
 mod body;
+mod compression;
 mod deadline;
 mod message_size;
 mod methods;
@@ -36,6 +37,7 @@ pub(crate) use body::ResponseBody;
 pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
+use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
 use methods::Method;
 use record::Record;
@@ -103,7 +105,9 @@ impl Calls {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        let request = request.map(|body| RequestBody::new(body, self.max_message_bytes));
+        let encoding = Encoding::take(request.headers_mut());
+        let max = self.max_message_bytes;
+        let request = request.map(|body| RequestBody::new(body, encoding, max));
         let mut routes = self.routes.clone();
         let handler = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
         let answer = match deadline {
@@ -113,7 +117,13 @@ impl Calls {
             None => handler.await,
         };
         match answer {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(mut response)) => {
+                // The service refused an encoding, and told what it knows itself: nothing.
+                if let Some(accepted) = response.headers_mut().get_mut(GRPC_ACCEPT_ENCODING) {
+                    *accepted = ACCEPTED;
+                }
+                Ok(response)
+            }
             Ok(Err(never)) => match never {},
             Err(panic) => Err(panicked(panic.as_ref())),
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use server::ServeConfig;
 use tonic::Code;
 
-use crate::support::{Client, Pod, until};
+use crate::compressed::{AGAIN_ZSTD, gzip, gzip_zeros, peak_bytes, zstd_zeros};
+use crate::support::{Client, Pod, encoded, framed, until};
 
 #[tokio::test]
 async fn a_call_is_answered_and_counted_by_method_and_code() {
@@ -118,6 +119,60 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
     assert_eq!(ended.code, Code::ResourceExhausted);
     assert!(ended.message.contains("1024"), "{}", ended.message);
     assert_eq!(client.call("Do", &"x".repeat(1_000), &[]).await.unwrap().code, Code::Ok);
+}
+
+#[tokio::test]
+async fn compressed_requests_are_answered_by_every_service() {
+    let pod = Pod::start(ServeConfig::default()).await;
+    let client = Client::connect(pod.address).await;
+    let long = "again and again, ".repeat(40);
+    for (encoding, message) in [("gzip", gzip(&encoded(&long))), ("zstd", AGAIN_ZSTD.to_vec())] {
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, &message), &headers).await.unwrap();
+        assert_eq!((ended.code, ended.answers()), (Code::Ok, vec![long.clone()]), "{encoding}");
+        // A caller may leave any message as it is.
+        let ended = client.call("Do", "plain", &headers).await.unwrap();
+        assert_eq!(ended.answers(), ["plain"]);
+        let ended = client.send("/grpc.health.v1.Health/Check", framed(0, &[]), &headers).await;
+        assert_eq!(ended.unwrap().code, Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_expands_beyond_the_bound_is_refused_and_holds_no_memory() {
+    const PLAIN_BYTES: usize = 128 << 20;
+    let config = ServeConfig { max_message_bytes: 1 << 20, ..ServeConfig::default() };
+    let pod = Pod::start(config).await;
+    let client = Client::connect(pod.address).await;
+    let bombs = [("gzip", gzip_zeros(PLAIN_BYTES)), ("zstd", zstd_zeros(PLAIN_BYTES))];
+    let before = peak_bytes();
+    for (encoding, bomb) in bombs {
+        assert!(bomb.len() <= 1 << 20, "{} bytes would be refused as they are", bomb.len());
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, &bomb), &headers).await.unwrap();
+        assert_eq!(ended.code, Code::ResourceExhausted, "{encoding}: {}", ended.message);
+        assert!(ended.message.contains("1048576"), "{}", ended.message);
+    }
+    let grown = peak_bytes() - before;
+    assert!(grown <= 64 << 20, "{grown} bytes for messages of 1 MiB");
+    assert_eq!(client.call("Do", "hello", &[]).await.unwrap().code, Code::Ok);
+}
+
+#[tokio::test]
+async fn what_does_not_decode_is_an_error_and_what_is_not_known_is_told_what_is() {
+    let pod = Pod::start(ServeConfig::default()).await;
+    let client = Client::connect(pod.address).await;
+    for encoding in ["gzip", "zstd"] {
+        let headers = [("grpc-encoding", encoding)];
+        let ended = client.send("Do", framed(1, b"nonsense"), &headers).await.unwrap();
+        assert_eq!(ended.code, Code::Internal, "{encoding}: {}", ended.message);
+    }
+    let headers = [("grpc-encoding", "snappy")];
+    let ended = client.send("Do", framed(1, b"nonsense"), &headers).await.unwrap();
+    assert_eq!(ended.code, Code::Unimplemented, "{}", ended.message);
+    assert_eq!(ended.headers["grpc-accept-encoding"], "identity,gzip,zstd");
+    let cut = client.send("Do", framed(1, b"nonsense").slice(..9), &[("grpc-encoding", "gzip")]);
+    assert_eq!(cut.await.unwrap().code, Code::Internal);
 }
 
 #[tokio::test]

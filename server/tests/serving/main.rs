@@ -1,6 +1,8 @@
 //! The serving half over real sockets: calls, connections, readiness, drain.
 
 mod calls;
+#[cfg(test)]
+mod compressed;
 mod connections;
 mod drain;
 mod readiness;

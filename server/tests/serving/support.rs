@@ -251,6 +251,16 @@ impl Client {
         message: &str,
         headers: &[(&'static str, &str)],
     ) -> impl Future<Output = Result<Ended, h2::Error>> + use<> {
+        self.send(method, framed(0, &encoded(message)), headers)
+    }
+
+    /// As `call`, with a body that is framed already.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        body: Bytes,
+        headers: &[(&'static str, &str)],
+    ) -> impl Future<Output = Result<Ended, h2::Error>> + use<> {
         let path = match method.contains('/') {
             true => method.to_owned(),
             false => format!("/test.Probe/{method}"),
@@ -261,7 +271,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (requests, body) = (self.requests.clone(), frame(message));
+        let requests = self.requests.clone();
         async move {
             let mut requests = requests.ready().await?;
             let (response, mut sending) =
@@ -289,12 +299,17 @@ impl Client {
     }
 }
 
-fn frame(message: &str) -> Bytes {
-    let message = message.to_owned().encode_to_vec();
+/// A message as protobuf writes it.
+pub(crate) fn encoded(message: &str) -> Vec<u8> {
+    message.to_owned().encode_to_vec()
+}
+
+/// With gRPC's prefix; the flag says whether it is compressed.
+pub(crate) fn framed(flag: u8, message: &[u8]) -> Bytes {
     let mut framed = BytesMut::new();
-    framed.put_u8(0);
+    framed.put_u8(flag);
     framed.put_u32(u32::try_from(message.len()).unwrap());
-    framed.put_slice(&message);
+    framed.put_slice(message);
     framed.freeze()
 }
 

@@ -135,7 +135,9 @@ impl Caller {
             what: "building the channel".to_owned(),
             output: error.to_string(),
         };
-        builder.build().map(Self::Holdfast).map_err(failed)
+        // As the pair has it (requirement row A3); the servers here allow it.
+        let builder = builder.keepalive(Duration::from_secs(10), Duration::from_secs(5));
+        builder.keepalive_without_calls(true).build().map(Self::Holdfast).map_err(failed)
     }
 
     /// Waits until so many endpoints take calls. tonic's channel cannot tell, and needs none to start.

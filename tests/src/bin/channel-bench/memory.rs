@@ -56,6 +56,7 @@ pub(crate) async fn weigh(client: &str, port: u16, idle: Idle) -> Result<(), Err
         let channel = Channel::builder(format!("static:///{}", addresses.join(",")))
             .keepalive(idle.ping_every, PING_TIMEOUT)
             .keepalive_below_floor(true)
+            .keepalive_without_calls(true)
             .build()?;
         channel.until(|stats| stats.ready() == CONNECTIONS).await;
         report_growth(client, before, idle.turn).await

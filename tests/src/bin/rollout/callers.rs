@@ -63,7 +63,8 @@ impl Client {
     /// A client of ours; the seed decides its jitter.
     pub(crate) fn holdfast(target: &str, seed: u64) -> Result<Self, client::BuildError> {
         let builder = Channel::builder(target).service_config(SERVICE_CONFIG).seed(seed);
-        builder.build().map(Self::Holdfast)
+        let builder = builder.keepalive(Duration::from_secs(10), Duration::from_secs(5));
+        builder.keepalive_without_calls(true).build().map(Self::Holdfast)
     }
 
     /// tonic's channel as everybody makes it, with the keepalive that ours has.
