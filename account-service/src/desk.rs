@@ -11,7 +11,7 @@
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use database::{
-    StoreError,
+    StoreError, Unready,
     lane::{self, Bounds, Lane, Refused, Runner, Work},
     pool::Pool,
 };
@@ -81,7 +81,7 @@ enum Question {
     Account(AccountId),
     Reservation(AccountId, ReserveId),
     Entries(Page),
-    IsMigrated,
+    Readiness,
 }
 
 /// The answer to a [`Question`], in the field that it asks about.
@@ -90,7 +90,7 @@ struct Found {
     account: Option<Account>,
     reservation: Option<Reservation>,
     entries: Option<Vec<Entry>>,
-    is_migrated: bool,
+    unready: Option<Unready>,
 }
 
 /// Carries commands out.
@@ -142,9 +142,9 @@ impl Desk {
         Ok(self.ask(Question::Entries(page)).await?.entries)
     }
 
-    /// Whether the database answers and its schema is new enough.
-    pub async fn is_migrated(&self) -> Result<bool, Trouble> {
-        Ok(self.ask(Question::IsMigrated).await?.is_migrated)
+    /// Whether the database can serve; `Some` says why not.
+    pub async fn unready(&self) -> Result<Option<Unready>, Trouble> {
+        Ok(self.ask(Question::Readiness).await?.unready)
     }
 
     async fn ask(&self, question: Question) -> Result<Found, Trouble> {
@@ -171,9 +171,18 @@ impl<B: Tables> Work for Writing<B> {
                 let mut answers = Vec::with_capacity(batch.len());
                 for command in batch.chunks(1) {
                     let outcome = apply(store, command).await;
-                    answers.push(outcome.map(|outcomes| outcomes.into_iter().next()));
+                    let answer = outcome.map(|outcomes| outcomes.into_iter().next());
+                    answers.push(answer.and_then(|answer| answer.ok_or(Trouble::Failed)));
+                    // The database went away meanwhile: the others would each wait for it in turn.
+                    if matches!(
+                        answers.last(),
+                        Some(Err(Trouble::Unavailable | Trouble::OutcomeUnknown))
+                    ) {
+                        break;
+                    }
                 }
-                answers.into_iter().map(|answer| answer?.ok_or(Trouble::Failed)).collect()
+                answers.resize_with(batch.len(), || Err(Trouble::Unavailable));
+                answers
             }
             Err(trouble) => vec![Err(trouble); batch.len()],
         }
@@ -221,13 +230,13 @@ async fn answer<B: Tables>(
     batch: &[Question],
 ) -> Result<Vec<Found>, StoreError> {
     let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    let mut is_migrated = false;
+    let mut unready = None;
     for question in batch {
         match question {
             Question::Account(id) => drop(ids.insert(*id)),
             Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
             Question::Entries(page) => pages.push(*page),
-            Question::IsMigrated => is_migrated = store.is_migrated().await?,
+            Question::Readiness => unready = store.examine().await.err(),
         }
     }
     let accounts = unless_empty(ids.is_empty(), store.accounts(&ids)).await?;
@@ -241,7 +250,7 @@ async fn answer<B: Tables>(
             Found { reservation, ..Found::default() }
         }
         Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
-        Question::IsMigrated => Found { is_migrated, ..Found::default() },
+        Question::Readiness => Found { unready: unready.clone(), ..Found::default() },
     });
     Ok(found.collect())
 }
@@ -262,17 +271,18 @@ impl Trouble {
     /// Logs what the database did, once for a whole batch, and says what it means for callers.
     fn met(error: &StoreError, what: &str) -> Self {
         let source = std::error::Error::source(error).map(tracing::field::display);
+        let reason = error.reason().as_str();
         match error {
             StoreError::Unavailable(_) => {
-                tracing::warn!(%error, source, "{what} were not served");
+                tracing::warn!(%error, source, reason, "{what} were not served");
                 Self::Unavailable
             }
             StoreError::OutcomeUnknown(_) => {
-                tracing::warn!(%error, source, "{what} have no known outcome");
+                tracing::warn!(%error, source, reason, "{what} have no known outcome");
                 Self::OutcomeUnknown
             }
             StoreError::Failed(_) => {
-                tracing::error!(%error, source, "{what} failed");
+                tracing::error!(%error, source, reason, "{what} failed");
                 Self::Failed
             }
         }

@@ -15,9 +15,6 @@ use crate::{
     sweeper,
 };
 
-/// What readiness says until somebody ran `migrate`.
-const NOT_MIGRATED: &str = "the schema is not up to date: run `account-service migrate`";
-
 /// An account service whose ports are taken. Production and tests run the same one.
 #[derive(Debug)]
 pub struct Service {
@@ -87,9 +84,9 @@ impl Shares {
 }
 
 async fn is_ready(desk: Desk) -> Result<(), String> {
-    match desk.is_migrated().await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(NOT_MIGRATED.into()),
+    match desk.unready().await {
+        Ok(None) => Ok(()),
+        Ok(Some(unready)) => Err(unready.to_string()),
         Err(trouble) => Err(trouble.to_string()),
     }
 }

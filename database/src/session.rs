@@ -4,21 +4,22 @@
 //! connection is out of the session, and it is put back only after a clean end: work that fails oddly, takes too long
 //! or panics costs a reconnect, never a wrong answer.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, time::Duration};
 
-use sqlx::{
-    Connection,
-    migrate::{MigrateError, Migrator},
-};
+use sqlx::migrate::{MigrateError, Migrator};
 use tokio::time::{sleep, timeout};
 
-use crate::{Backend, Fault, StoreError};
+use crate::{Backend, Diagnosis, Fault, StoreError, backend::late};
 
-/// How long opening a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long ending a failed transaction may take.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often one piece of work is begun, the first time included.
 const ATTEMPTS: u32 = 4;
+
+/// The same for a look at the database: a second time for a connection that broke since the last one. The next look is soon,
+/// and wants to know why this one failed rather than wait for it.
+const ATTEMPTS_TO_LOOK: u32 = 2;
 
 /// The wait after the first failed attempt; each further one waits twice as long. In all well under a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -87,7 +88,7 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Transaction).await
+        self.attempts(work, Frame::Transaction, ATTEMPTS).await
     }
 
     /// Runs one statement that commits by itself.
@@ -98,17 +99,25 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Statement).await
+        self.attempts(work, Frame::Statement, ATTEMPTS).await
     }
 
     /// Runs work that writes nothing.
     pub async fn read<T: Transaction<B>>(&mut self, work: &mut T) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Read).await
+        self.attempts(work, Frame::Read, ATTEMPTS).await
+    }
+
+    /// As [`Session::read`], and sooner done when it fails.
+    pub(crate) async fn look<T: Transaction<B>>(
+        &mut self,
+        work: &mut T,
+    ) -> Result<T::Output, StoreError> {
+        self.attempts(work, Frame::Read, ATTEMPTS_TO_LOOK).await
     }
 
     /// Brings the schema up to date.
     pub async fn migrate(&mut self, migrator: &Migrator) -> Result<(), MigrateError> {
-        let mut connection = connect::<B>(&self.options).await.map_err(MigrateError::Execute)?;
+        let mut connection = B::connect(&self.options).await.map_err(MigrateError::Execute)?;
         B::migrate(&mut connection, migrator).await?;
         self.connection = Some(connection);
         Ok(())
@@ -118,6 +127,7 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
         frame: Frame,
+        most: u32,
     ) -> Result<T::Output, StoreError> {
         let mut pause = FIRST_PAUSE;
         let mut unknown = false;
@@ -127,23 +137,26 @@ impl<B: Backend> Session<B> {
                 Ok(output) => return Ok(output),
                 Err(error) => error,
             };
-            let fault = B::classify(&error);
+            let Diagnosis { fault, reason } = Diagnosis::of(&error);
+            metrics::counter!("database_errors_total", "work" => T::NAME, "reason" => reason.as_str())
+                .increment(1);
             unknown |= (fault, stage) == (Fault::Gone, Stage::Sent);
             let again = match fault {
                 Fault::Gone if stage == Stage::Sent && frame == Frame::Transaction => false,
-                Fault::Gone | Fault::Conflict => attempt < ATTEMPTS,
+                Fault::Gone | Fault::Stale | Fault::Conflict => attempt < most,
                 Fault::Busy | Fault::Defect => false,
             };
             match fault {
                 _ if again => {}
                 _ if unknown => return Err(StoreError::OutcomeUnknown(error)),
                 Fault::Defect => return Err(StoreError::Failed(error)),
-                Fault::Gone | Fault::Conflict | Fault::Busy => {
+                Fault::Gone | Fault::Stale | Fault::Conflict | Fault::Busy => {
                     return Err(StoreError::Unavailable(error));
                 }
             }
             metrics::counter!("database_retries_total", "work" => T::NAME).increment(1);
-            tracing::debug!(work = T::NAME, attempt, %error, "database work is run again");
+            let reason = reason.as_str();
+            tracing::debug!(work = T::NAME, attempt, reason, %error, "database work is run again");
             sleep(pause).await;
             pause *= 2;
         }
@@ -159,7 +172,7 @@ impl<B: Backend> Session<B> {
     ) -> sqlx::Result<T::Output> {
         let mut connection = match self.connection.take() {
             Some(open) => open,
-            None => connect::<B>(&self.options).await?,
+            None => B::connect(&self.options).await?,
         };
         let once = async {
             if frame != Frame::Transaction {
@@ -174,19 +187,16 @@ impl<B: Backend> Session<B> {
             B::execute(&mut connection, "COMMIT").await?;
             Ok(output)
         };
-        let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(timed_out()));
-        match &result {
+        let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(late()));
+        match result.as_ref().map_err(|error| Diagnosis::of(error).fault) {
             Ok(_) => self.connection = Some(connection),
-            Err(error) if B::classify(error) == Fault::Gone => {}
-            Err(_) => self.connection = roll_back::<B>(connection, frame).await,
+            Err(Fault::Gone | Fault::Stale) => {}
+            Err(Fault::Conflict | Fault::Busy | Fault::Defect) => {
+                self.connection = roll_back::<B>(connection, frame).await;
+            }
         }
         result
     }
-}
-
-async fn connect<B: Backend>(options: &B::Options) -> sqlx::Result<B::Connection> {
-    let opening = B::Connection::connect_with(options);
-    timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Ends a failed transaction; a connection on which even that fails is not given back.
@@ -198,10 +208,6 @@ async fn roll_back<B: Backend>(
         return Some(connection);
     }
     let ending = B::execute(&mut connection, "ROLLBACK");
-    let ended = timeout(CONNECT_TIMEOUT, ending).await;
+    let ended = timeout(ROLLBACK_TIMEOUT, ending).await;
     matches!(ended, Ok(Ok(()))).then_some(connection)
-}
-
-fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
 }

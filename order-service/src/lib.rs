@@ -25,10 +25,15 @@ pub mod settler;
 pub mod storage;
 pub mod verify;
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
-use database::{DatabaseUrl, StoreError};
+use database::{DatabaseUrl, StoreError, migrate_within};
 use server::Signals;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -36,12 +41,6 @@ use thiserror::Error;
 use args::{Args, Config, Task};
 use service::{Service, StartError};
 use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
-
-/// How often migrations that run at start are tried: another process may be at the same file.
-const MIGRATE_ATTEMPTS: u32 = 10;
-
-/// The wait between two of them.
-const MIGRATE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the program ended without doing what it was asked.
 #[derive(Debug, Error)]
@@ -55,6 +54,12 @@ pub enum RunError {
     /// The invariants cannot be checked.
     #[error("cannot verify the database")]
     Verify(#[from] StoreError),
+    /// The invariants are to be checked where there is no database.
+    #[error("there is no database at {0}")]
+    NoDatabase(PathBuf),
+    /// What was found cannot be told.
+    #[error("cannot write the report")]
+    Report(#[source] io::Error),
     /// The service cannot be started.
     #[error("cannot start")]
     Start(#[from] StartError),
@@ -77,6 +82,9 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
     server::logging::init(&config.log);
     failpoint::arm(config.failpoints);
     if let DatabaseUrl::Sqlite(path) = &config.database {
+        if config.task == Some(Task::Verify) && !path.exists() {
+            return Err(RunError::NoDatabase(path.clone()));
+        }
         make_directory(path).map_err(RunError::Directory)?;
     }
     match config.database {
@@ -89,12 +97,14 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
     let (database, leases) = (config.database.clone(), config.leases);
     let open = move || S::open(&database, leases).expect("the backend was chosen by this address");
     match config.task {
-        Some(Task::Migrate) => migrate(open()).await.map(|()| ExitCode::SUCCESS),
-        Some(Task::Verify) => Ok(verify::report(open().verify().await?)),
+        Some(Task::Migrate) => {
+            migrate(open(), config.migrate_timeout).await.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Task::Verify) => verify::report(open().verify().await?).map_err(RunError::Report),
         None => {
             tracing::info!(database = %config.database, "order-service starts");
             if S::MIGRATES_AT_START {
-                migrate(open()).await?;
+                migrate(open(), config.migrate_timeout).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
             let service = Service::bind(open, S::WRITERS_MAX, config).await?;
@@ -103,15 +113,8 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
     }
 }
 
-async fn migrate<S: Store>(mut store: S) -> Result<(), RunError> {
-    for _ in 1..MIGRATE_ATTEMPTS {
-        match store.migrate().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, "the migration is tried again"),
-        }
-        tokio::time::sleep(MIGRATE_PAUSE).await;
-    }
-    Ok(store.migrate().await?)
+async fn migrate<S: Store>(mut store: S, limit: Duration) -> Result<(), RunError> {
+    Ok(migrate_within(limit, async || store.migrate().await).await?)
 }
 
 fn make_directory(file: &Path) -> io::Result<()> {

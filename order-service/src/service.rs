@@ -1,6 +1,6 @@
 //! Start-up and shutdown: what is put together, in which order, and how it is taken apart.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future, net::SocketAddr, time::Duration};
 
 use client::BuildError;
 use proto::order::v1::{
@@ -9,17 +9,21 @@ use proto::order::v1::{
 use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     accounts::Accounts,
     args::{self, Config},
-    desk::{self, Desk, DeskWorkers, Trouble},
+    desk::{self, Desk, DeskWorkers},
     grpc::{CatalogApi, OrderApi},
     guard::Guard,
-    housekeeping,
+    housekeeping::{self, Upkeep},
     placement::{Parts, Placement},
     settler,
     storage::Store,
@@ -90,11 +94,13 @@ impl Service {
             on_duplicate: config.on_duplicate,
         };
         let asked = desk.clone();
+        let (upkeep, kept) = watch::channel(Upkeep::default());
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(CatalogApi { desk: desk.clone() }))
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
+            .readiness("keys", move || future::ready(kept.borrow().judge()))
             .bind()
             .await?;
         let settle = settler::settle(told, accounts, desk, stop_settling.clone());
@@ -104,6 +110,7 @@ impl Service {
             placement.clone(),
             notices,
             rounds,
+            upkeep,
             stop_housekeeping.clone(),
         );
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
@@ -170,12 +177,11 @@ impl Shares {
 }
 
 async fn is_ready(desk: Desk) -> Result<(), String> {
-    desk.ping().await.map_err(|trouble| match trouble {
-        Trouble::Unavailable => {
-            "the database is away, or not migrated: run `order-service migrate`".into()
-        }
-        Trouble::Full | Trouble::OutcomeUnknown | Trouble::Failed => trouble.to_string(),
-    })
+    match desk.unready().await {
+        Ok(None) => Ok(()),
+        Ok(Some(unready)) => Err(unready.to_string()),
+        Err(trouble) => Err(trouble.to_string()),
+    }
 }
 
 /// Where ids come from: UUIDv7, so that an account's orders sort by age.

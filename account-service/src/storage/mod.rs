@@ -25,7 +25,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use database::{Session, StoreError};
+use database::{Needs, Session, StoreError, Unready};
 use proto::id::{AccountId, ReserveId};
 use sqlx::migrate::MigrateError;
 
@@ -33,6 +33,22 @@ pub use scan::Range;
 pub use tables::Tables;
 
 use crate::ledger::{Account, Command, Entry, Outcome, Reservation};
+
+/// What the service's role does with its tables. Rows are never deleted.
+const PRIVILEGES: [(&str, &str); 12] = [
+    ("accounts", "SELECT"),
+    ("accounts", "INSERT"),
+    ("accounts", "UPDATE"),
+    ("reservations", "SELECT"),
+    ("reservations", "INSERT"),
+    ("reservations", "UPDATE"),
+    ("deposits", "SELECT"),
+    ("deposits", "INSERT"),
+    ("refunds", "SELECT"),
+    ("refunds", "INSERT"),
+    ("entries", "SELECT"),
+    ("entries", "INSERT"),
+];
 
 /// The ledger's tables, over one connection.
 pub struct Store<B: Tables> {
@@ -93,9 +109,13 @@ impl<B: Tables> Store<B> {
         self.session.migrate(B::migrator()).await
     }
 
-    /// Whether the database answers and its schema is at least as new as this build's.
-    pub async fn is_migrated(&mut self) -> Result<bool, StoreError> {
-        let wanted = B::migrator().iter().map(|migration| migration.version).max();
-        Ok(self.session.read(&mut work::SchemaVersion).await? >= wanted)
+    /// Whether the database can serve: it answers, takes writes, and its schema is at least as new as this build's.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn examine(&mut self) -> Result<(), Unready> {
+        let (program, migrator) = ("account-service", B::migrator());
+        let needs = Needs { program, migrator, privileges: &PRIVILEGES };
+        self.session.examine(&needs).await
     }
 }

@@ -31,8 +31,6 @@ pub(super) struct Entries<'a> {
     pub(super) pages: &'a [Page],
 }
 
-pub(super) struct SchemaVersion;
-
 impl<B: Tables> Transaction<B> for Apply<'_> {
     const NAME: &'static str = "apply";
     type Output = Vec<Outcome>;
@@ -123,15 +121,6 @@ impl<B: Tables> Transaction<B> for Entries<'_> {
             answers.push(lines);
         }
         Ok(answers)
-    }
-}
-
-impl<B: Tables> Transaction<B> for SchemaVersion {
-    const NAME: &'static str = "schema_version";
-    type Output = Option<i64>;
-
-    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Option<i64>> {
-        B::schema_version(connection).await
     }
 }
 

@@ -6,6 +6,7 @@ mod apply;
 mod bad_input;
 mod calls;
 mod crowd;
+mod environment;
 mod outage;
 mod refusals;
 mod running;

@@ -63,6 +63,7 @@ fn config() -> Config {
     Config {
         task: None,
         database: "sqlite://named-by-options".parse().unwrap(),
+        migrate_timeout: Duration::ZERO,
         connections: 4,
         defaults: Defaults { currency: Currency::EUR, hold_ttl: Duration::from_secs(60) },
         sweep_interval: Duration::from_millis(50),
@@ -70,7 +71,7 @@ fn config() -> Config {
             listen: anywhere,
             admin_listen: anywhere,
             lame_duck: Duration::ZERO,
-            readiness_interval: Duration::from_millis(50),
+            readiness_interval: Duration::from_millis(100),
             readiness_grace: Duration::ZERO,
             ..ServeConfig::on_ports(0, 0)
         },

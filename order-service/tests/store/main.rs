@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod catalog;
+mod environment;
 mod keys;
 mod midnight;
 mod orders;
@@ -13,6 +14,7 @@ mod settling;
 #[path = "../support/mod.rs"]
 mod support;
 mod verifying;
+mod versions;
 
 /// Makes a test of each named function for each kind of database.
 macro_rules! on_both {

@@ -14,13 +14,9 @@ mod verify;
 
 use std::collections::HashMap;
 
-use database::{Backend, DatabaseUrl, Postgres, Session, StoreError, Transaction};
+use database::{Backend, DatabaseUrl, Needs, PgOptions, Postgres, Session, StoreError, Unready};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
-use sqlx::{
-    PgConnection,
-    migrate::{MigrateError, Migrator},
-    postgres::PgConnectOptions,
-};
+use sqlx::migrate::{MigrateError, Migrator};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -35,11 +31,17 @@ use crate::order::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// What readiness says when a claim would fail.
+const NO_ROOM: &str = "the key table has no partition for today: `order-service migrate` makes those of the next days";
+
+const NEEDS: Needs =
+    Needs { program: "order-service", migrator: &MIGRATIONS, privileges: &super::PRIVILEGES };
+
 /// One connection to the orders in PostgreSQL.
 pub struct PostgresStore {
     session: Session<Postgres>,
     /// How to connect for reading whole tables.
-    survey: PgConnectOptions,
+    survey: PgOptions,
     leases: Leases,
     /// What the database's clock said, and when; see [`claim::near_midnight`].
     clock: Option<(Instant, OffsetDateTime)>,
@@ -60,11 +62,20 @@ impl Store for PostgresStore {
 
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await?;
-        self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
+        let kept = async {
+            self.make_room().await?;
+            self.keep_keys().await
+        };
+        kept.await.map(drop).map_err(|error| MigrateError::Source(error.into()))
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.read(&mut Ping).await
+    async fn examine(&mut self) -> Result<(), Unready> {
+        self.session.examine(&NEEDS).await?;
+        match self.days_ahead().await {
+            Ok(Some(..0)) => Err(Unready::Missing(NO_ROOM)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Unready::Away(error.reason())),
+        }
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -168,24 +179,21 @@ impl Store for PostgresStore {
         self.session.transact(&mut catalog::AdjustStock { adjustments }).await
     }
 
+    async fn make_room(&mut self) -> Result<(), StoreError> {
+        self.session.transact(&mut partitions::MakeRoom).await
+    }
+
+    async fn days_ahead(&mut self) -> Result<Option<i64>, StoreError> {
+        self.session.read(&mut partitions::DaysAhead).await.map(Some)
+    }
+
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
-        self.session.transact(&mut partitions::KeepKeys).await
+        self.session.transact(&mut partitions::DropOld).await
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
         // A connection of its own: it reads whole tables, for as long as that takes.
         let survey = Session::<Postgres>::new(self.survey.clone());
         survey.patient(VERIFY_TIMEOUT).transact(&mut verify::Verify).await
-    }
-}
-
-struct Ping;
-
-impl Transaction<Postgres> for Ping {
-    const NAME: &'static str = "ping";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        sqlx::query("SELECT FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
     }
 }

@@ -15,10 +15,9 @@ mod verify;
 
 use std::collections::HashMap;
 
-use database::{DatabaseUrl, Session, Sqlite, StoreError, Transaction};
+use database::{DatabaseUrl, Needs, Session, Sqlite, StoreError, Unready};
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use sqlx::{
-    SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::SqliteConnectOptions,
 };
@@ -36,6 +35,8 @@ use crate::order::{
 const PRUNE_ROUNDS: u32 = 1_000;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const NEEDS: Needs = Needs { program: "order-service", migrator: &MIGRATIONS, privileges: &[] };
 
 /// One connection to the orders in a SQLite file.
 pub struct SqliteStore {
@@ -61,8 +62,8 @@ impl Store for SqliteStore {
         self.session.migrate(&MIGRATIONS).await
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.read(&mut Ping).await
+    async fn examine(&mut self) -> Result<(), Unready> {
+        self.session.examine(&NEEDS).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -149,6 +150,14 @@ impl Store for SqliteStore {
         self.session.transact(&mut catalog::AdjustStock { adjustments }).await
     }
 
+    async fn make_room(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn days_ahead(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
         let mut gone = 0;
         for _ in 0..PRUNE_ROUNDS {
@@ -164,16 +173,5 @@ impl Store for SqliteStore {
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
         let survey = Session::<Sqlite>::new(self.survey.clone());
         survey.patient(VERIFY_TIMEOUT).read(&mut verify::Verify).await
-    }
-}
-
-struct Ping;
-
-impl Transaction<Sqlite> for Ping {
-    const NAME: &'static str = "ping";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        sqlx::query("SELECT 1 FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
     }
 }
