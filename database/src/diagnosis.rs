@@ -96,26 +96,24 @@ impl Diagnosis {
 
     /// Reads an error of either backend.
     pub fn of(error: &Error) -> Self {
-        match error {
-            Error::Database(refusal) => of_refusal(refusal.as_ref()),
-            Error::Configuration(why) => {
-                let reason = why.downcast_ref::<Unfit>().map_or(Reason::Other, Unfit::reason);
-                Self::new(Fault::Stale, reason)
-            }
-            // rustls reports a certificate that it refuses as invalid data.
-            Error::Io(why) if why.kind() == io::ErrorKind::InvalidData => {
-                Self::new(Fault::Gone, Reason::Tls)
-            }
-            Error::Tls(_) => Self::new(Fault::Gone, Reason::Tls),
-            Error::Io(why) if why.kind() == io::ErrorKind::TimedOut => {
-                Self::new(Fault::Gone, Reason::Timeout)
-            }
-            Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed | Error::BeginFailed => {
-                Self::new(Fault::Gone, Reason::Unreachable)
-            }
-            // What is left says that a row is not what we wrote, or that we asked wrongly.
-            _ => Self::DEFECT,
+        if let Error::Database(refusal) = error {
+            return of_refusal(refusal.as_ref());
         }
+        if let Error::Configuration(why) = error {
+            let reason = why.downcast_ref::<Unfit>().map_or(Reason::Other, Unfit::reason);
+            return Self::new(Fault::Stale, reason);
+        }
+        if let Error::Io(why) = error {
+            return Self::new(Fault::Gone, reason_of_io(why.kind()));
+        }
+        if matches!(error, Error::Tls(_)) {
+            return Self::new(Fault::Gone, Reason::Tls);
+        }
+        if matches!(error, Error::Protocol(_) | Error::WorkerCrashed | Error::BeginFailed) {
+            return Self::new(Fault::Gone, Reason::Unreachable);
+        }
+        // What is left says that a row is not what we wrote, or that we asked wrongly.
+        Self::DEFECT
     }
 }
 
@@ -178,6 +176,17 @@ impl fmt::Display for Reason {
             }
             Self::Unreachable => "the database does not answer",
         })
+    }
+}
+
+fn reason_of_io(kind: io::ErrorKind) -> Reason {
+    if kind == io::ErrorKind::TimedOut {
+        Reason::Timeout
+    } else if kind == io::ErrorKind::InvalidData {
+        // So rustls reports a certificate that it refuses.
+        Reason::Tls
+    } else {
+        Reason::Unreachable
     }
 }
 

@@ -64,17 +64,8 @@ pub async fn migrate_within(
 }
 
 fn judge(error: &MigrateError) -> (Hope, Reason) {
-    let diagnosis = match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            Diagnosis::of(error)
-        }
-        MigrateError::Source(source) => match source.downcast_ref::<StoreError>() {
-            Some(error) => error.diagnosis(),
-            None => return (Hope::None, Reason::Defect),
-        },
-        // Checksums and versions: another program's schema.
-        _ => return (Hope::None, Reason::Defect),
-    };
+    // What no database said is about checksums and versions: another program's schema.
+    let Some(diagnosis) = diagnosis(error) else { return (Hope::None, Reason::Defect) };
     let hope = match (diagnosis.fault, diagnosis.reason) {
         (Fault::Defect, _) | (_, Reason::Pooler | Reason::Encoding | Reason::Corrupt) => Hope::None,
         (_, Reason::Credentials | Reason::NoDatabase | Reason::Privilege | Reason::Tls) => {
@@ -83,6 +74,14 @@ fn judge(error: &MigrateError) -> (Hope, Reason) {
         (Fault::Gone | Fault::Stale | Fault::Conflict | Fault::Busy, _) => Hope::Much,
     };
     (hope, diagnosis.reason)
+}
+
+fn diagnosis(error: &MigrateError) -> Option<Diagnosis> {
+    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
+        return Some(Diagnosis::of(error));
+    }
+    let MigrateError::Source(source) = error else { return None };
+    source.downcast_ref().map(StoreError::diagnosis)
 }
 
 #[cfg(test)]

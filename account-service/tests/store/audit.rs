@@ -2,7 +2,6 @@
 
 use account_service::audit::audit;
 use database::Backend;
-use sqlx::Connection;
 
 use crate::{
     commands::{capture, deposit, open, refund, release, reserve},

@@ -7,7 +7,7 @@ use order_service::{
     order::decision::{Settlement, Verdict},
     storage::{Claimed, Store, postgres::PostgresStore},
 };
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::PgConnection;
 use tests::shared_postgres::indexes_by_collation;
 
 use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use database::{DatabaseUrl, Postgres, Session, Sqlite, Unready};
-use order_service::storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
+use order_service::storage::{postgres::PostgresStore, sqlite::SqliteStore};
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::{
