@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_never_read() {
+    fn a_password_is_never_shown() {
         let shown = read("postgres://me:s3cret@db.example:5433/orders").unwrap();
         assert_eq!(
             shown,
