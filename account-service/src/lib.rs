@@ -35,6 +35,9 @@ use args::{Args, Config, Task};
 use service::Service;
 use storage::{Store, Tables};
 
+/// How long a service that migrates by itself waits at its start: only another process at the same file passes.
+const MIGRATE_AT_START: Duration = Duration::from_secs(10);
+
 /// Why the program ended without doing what it was asked.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -102,7 +105,7 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
         None => {
             tracing::info!(database = %config.database, "account-service starts");
             if B::MIGRATES_AT_START {
-                migrate::<B>(options.clone(), config.migrate_timeout).await?;
+                migrate::<B>(options.clone(), MIGRATE_AT_START).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
             let service = Service::bind::<B>(options, config).await?;

@@ -42,6 +42,9 @@ use args::{Args, Config, Task};
 use service::{Service, StartError};
 use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
 
+/// How long a service that migrates by itself waits at its start: only another process at the same file passes.
+const MIGRATE_AT_START: Duration = Duration::from_secs(10);
+
 /// Why the program ended without doing what it was asked.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -104,7 +107,7 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
         None => {
             tracing::info!(database = %config.database, "order-service starts");
             if S::MIGRATES_AT_START {
-                migrate(open(), config.migrate_timeout).await?;
+                migrate(open(), MIGRATE_AT_START).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
             let service = Service::bind(open, S::WRITERS_MAX, config).await?;
