@@ -30,6 +30,9 @@ pub struct Args {
         global = true
     )]
     database_url: String,
+    /// `migrate` waits this long for a database that is not there yet
+    #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
+    migrate_timeout: String,
     /// Connections to the database: one for the sweeper, the others for changes and for reads
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "4")]
     database_connections: String,
@@ -68,6 +71,8 @@ pub struct Config {
     pub task: Option<Task>,
     /// Where the ledger is.
     pub database: DatabaseUrl,
+    /// How long `migrate` waits for the database.
+    pub migrate_timeout: Duration,
     /// Connections in all; at least 3.
     pub connections: usize,
     /// What requests may leave open.
@@ -88,6 +93,9 @@ const CONNECTIONS_MIN: usize = 3;
 /// More than any database wants from one process.
 const CONNECTIONS_MAX: usize = 256;
 
+/// A database that takes longer to appear needs a person.
+const MIGRATE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
 const PORT: u16 = 50051;
 const ADMIN_PORT: u16 = 9081;
 
@@ -103,6 +111,8 @@ impl Args {
         // Not through `parse`, which repeats the value: it may hold a password.
         let database = self.database_url.parse();
         let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let migrate_timeout =
+            problems.parse("--migrate-timeout", &self.migrate_timeout, migrate_timeout);
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
         let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
@@ -116,6 +126,7 @@ impl Args {
             Some(Config {
                 task: self.task,
                 database: database?,
+                migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 defaults,
                 sweep_interval: sweep_interval?,
@@ -134,6 +145,11 @@ fn connections(raw: &str) -> Result<usize, String> {
         .ok()
         .filter(|number| range.contains(number))
         .ok_or_else(|| format!("is not a number between {CONNECTIONS_MIN} and {CONNECTIONS_MAX}"))
+}
+
+fn migrate_timeout(raw: &str) -> Result<Duration, &'static str> {
+    let time = humantime::parse_duration(raw).ok().filter(|time| *time <= MIGRATE_TIMEOUT_MAX);
+    time.ok_or("is not a time of 1h at most, such as 5m")
 }
 
 fn sweep_interval(raw: &str) -> Result<Duration, &'static str> {

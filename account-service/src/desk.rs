@@ -11,7 +11,7 @@
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use database::{
-    Discontinuity, Lineage, Position, StoreError,
+    Discontinuity, Lineage, Position, StoreError, Unready,
     lane::{self, Bounds, Lane, Refused, Runner, Work},
     pool::Pool,
 };
@@ -89,7 +89,7 @@ enum Question {
     Reservation(AccountId, ReserveId),
     Entries(Page),
     Position,
-    IsMigrated,
+    Readiness,
 }
 
 /// The answer to a [`Question`], in the field that it asks about.
@@ -99,7 +99,7 @@ struct Found {
     reservation: Option<Reservation>,
     entries: Option<Vec<Entry>>,
     discontinuity: Option<Discontinuity>,
-    is_migrated: bool,
+    unready: Option<Unready>,
 }
 
 /// Introduces the ledger to the databases of callers.
@@ -180,9 +180,9 @@ impl Desk {
         Ok(found.discontinuity.map_or(Ok(()), Err))
     }
 
-    /// Whether the database answers and its schema is new enough.
-    pub async fn is_migrated(&self) -> Result<bool, Trouble> {
-        Ok(self.ask(Question::IsMigrated).await?.is_migrated)
+    /// Whether the database can serve; `Some` says why not.
+    pub async fn unready(&self) -> Result<Option<Unready>, Trouble> {
+        Ok(self.ask(Question::Readiness).await?.unready)
     }
 
     async fn ask(&self, question: Question) -> Result<Found, Trouble> {
@@ -209,9 +209,18 @@ impl<B: Tables> Work for Writing<B> {
                 let mut answers = Vec::with_capacity(batch.len());
                 for command in batch.chunks(1) {
                     let outcome = apply(store, command).await;
-                    answers.push(outcome.map(|outcomes| outcomes.into_iter().next()));
+                    let answer = outcome.map(|outcomes| outcomes.into_iter().next());
+                    answers.push(answer.and_then(|answer| answer.ok_or(Trouble::Failed)));
+                    // The database went away meanwhile: the others would each wait for it in turn.
+                    if matches!(
+                        answers.last(),
+                        Some(Err(Trouble::Unavailable | Trouble::OutcomeUnknown))
+                    ) {
+                        break;
+                    }
                 }
-                answers.into_iter().map(|answer| answer?.ok_or(Trouble::Failed)).collect()
+                answers.resize_with(batch.len(), || Err(Trouble::Unavailable));
+                answers
             }
             Err(trouble) => vec![Err(trouble); batch.len()],
         }
@@ -274,14 +283,14 @@ async fn answer<B: Tables>(
     batch: &[Question],
 ) -> Result<Vec<Found>, StoreError> {
     let (mut ids, mut keys, mut pages) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    let (mut is_migrated, mut discontinuity) = (false, None);
+    let (mut unready, mut discontinuity) = (None, None);
     for question in batch {
         match question {
             Question::Account(id) => drop(ids.insert(*id)),
             Question::Reservation(id, reserve) => drop(keys.insert((*id, reserve.clone()))),
             Question::Entries(page) => pages.push(*page),
             Question::Position => discontinuity = store.look().await?.err(),
-            Question::IsMigrated => is_migrated = store.is_migrated().await?,
+            Question::Readiness => unready = store.examine().await.err(),
         }
     }
     let accounts = unless_empty(ids.is_empty(), store.accounts(&ids)).await?;
@@ -296,7 +305,7 @@ async fn answer<B: Tables>(
         }
         Question::Entries(_) => Found { entries: entries.next().flatten(), ..Found::default() },
         Question::Position => Found { discontinuity: discontinuity.clone(), ..Found::default() },
-        Question::IsMigrated => Found { is_migrated, ..Found::default() },
+        Question::Readiness => Found { unready: unready.clone(), ..Found::default() },
     });
     Ok(found.collect())
 }
@@ -317,17 +326,18 @@ impl Trouble {
     /// Logs what the database did, once for a whole batch, and says what it means for callers.
     fn met(error: &StoreError, what: &str) -> Self {
         let source = std::error::Error::source(error).map(tracing::field::display);
+        let reason = error.reason().as_str();
         match error {
             StoreError::Unavailable(_) => {
-                tracing::warn!(%error, source, "{what} were not served");
+                tracing::warn!(%error, source, reason, "{what} were not served");
                 Self::Unavailable
             }
             StoreError::OutcomeUnknown(_) => {
-                tracing::warn!(%error, source, "{what} have no known outcome");
+                tracing::warn!(%error, source, reason, "{what} have no known outcome");
                 Self::OutcomeUnknown
             }
             StoreError::Failed(_) => {
-                tracing::error!(%error, source, "{what} failed");
+                tracing::error!(%error, source, reason, "{what} failed");
                 Self::Failed
             }
         }

@@ -19,14 +19,14 @@ pub mod storage;
 pub mod sweeper;
 
 use std::{
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Parser;
-use database::{DatabaseUrl, Postgres, Sqlite, StoreError};
+use database::{DatabaseUrl, Postgres, Sqlite, StoreError, migrate_within};
 use server::{BindError, Signals};
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -35,11 +35,8 @@ use args::{Args, Config, Task};
 use service::Service;
 use storage::{Store, Tables};
 
-/// How often migrations that run at start are tried: another process may be at the same file.
-const MIGRATE_ATTEMPTS: u32 = 10;
-
-/// The wait between two of them.
-const MIGRATE_PAUSE: Duration = Duration::from_millis(200);
+/// How long a service that migrates by itself waits at its start: only another process at the same file passes.
+const MIGRATE_AT_START: Duration = Duration::from_secs(10);
 
 /// Why the program ended without doing what it was asked.
 #[derive(Debug, Error)]
@@ -56,6 +53,9 @@ pub enum RunError {
     /// The books are to be read where there are none.
     #[error("there is no database at {0}")]
     NoDatabase(PathBuf),
+    /// What was found cannot be told.
+    #[error("cannot write the report")]
+    Report(#[source] io::Error),
     /// A port cannot be taken.
     #[error("cannot serve")]
     Bind(#[from] BindError),
@@ -94,12 +94,12 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
 async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCode, RunError> {
     match config.task {
         Some(Task::Migrate) => {
-            migrate::<B>(options).await?;
+            migrate::<B>(options, config.migrate_timeout).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Task::Verify) => {
             let report = audit::audit::<B>(options).await?;
-            println!("{}", serde_json::json!(report));
+            tell(&serde_json::json!(report)).map_err(RunError::Report)?;
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Some(Task::Resume) => {
@@ -110,7 +110,7 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
         None => {
             tracing::info!(database = %config.database, "account-service starts");
             if B::MIGRATES_AT_START {
-                migrate::<B>(options.clone()).await?;
+                migrate::<B>(options.clone(), MIGRATE_AT_START).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
             let service = Service::bind::<B>(options, config).await?;
@@ -119,16 +119,17 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
     }
 }
 
-async fn migrate<B: Tables>(options: B::Options) -> Result<(), MigrateError> {
+async fn migrate<B: Tables>(options: B::Options, limit: Duration) -> Result<(), MigrateError> {
     let mut store = Store::<B>::new(options);
-    for _ in 1..MIGRATE_ATTEMPTS {
-        match store.migrate().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, "the migration is tried again"),
-        }
-        tokio::time::sleep(MIGRATE_PAUSE).await;
+    migrate_within(limit, async || store.migrate().await).await
+}
+
+/// Prints a report. A reader who stopped reading has read enough, and the exit code says the rest; a full disk has not.
+fn tell(report: &serde_json::Value) -> io::Result<()> {
+    match writeln!(io::stdout(), "{report}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => told,
     }
-    store.migrate().await
 }
 
 fn make_directory(file: &Path) -> io::Result<()> {

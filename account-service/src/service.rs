@@ -16,9 +16,6 @@ use crate::{
     sweeper,
 };
 
-/// What readiness says until somebody ran `migrate`.
-const NOT_MIGRATED: &str = "the schema is not up to date: run `account-service migrate`";
-
 /// What readiness says of a database that went back in time.
 const ACCEPT: &str = "docs/restore.md says how to go on with `account-service resume`";
 
@@ -93,9 +90,9 @@ impl Shares {
 }
 
 async fn is_ready(desk: Desk) -> Result<(), String> {
-    match desk.is_migrated().await {
-        Ok(true) => continues(&desk).await,
-        Ok(false) => Err(NOT_MIGRATED.into()),
+    match desk.unready().await {
+        Ok(None) => continues(&desk).await,
+        Ok(Some(unready)) => Err(unready.to_string()),
         Err(trouble) => Err(trouble.to_string()),
     }
 }

@@ -1,11 +1,13 @@
-//! What a database's error means for the work that met it.
+//! What is told to whoever handed work to a session.
 
 use thiserror::Error;
+
+use crate::{Diagnosis, Reason};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The database is away, full or too busy, and stayed so through the bounded retries. Nothing was written.
+    /// The database is away, full, closed or too busy, and stayed so through the bounded retries. Nothing was written.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// The connection broke after the commit was sent: it was written or it was not. Read before writing again.
@@ -16,36 +18,18 @@ pub enum StoreError {
     Failed(#[source] sqlx::Error),
 }
 
-/// The classes of database errors, by what helps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The connection cannot be used any more.
-    Gone,
-    /// Somebody else was first: the same transaction, run again, sees their work.
-    Conflict,
-    /// The database cannot do it now: full, locked, shutting down, not migrated yet.
-    Busy,
-    /// It would fail again.
-    Defect,
-}
+impl StoreError {
+    /// What the database said, read.
+    pub fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Unavailable(error) | Self::OutcomeUnknown(error) | Self::Failed(error) => {
+                Diagnosis::of(error)
+            }
+        }
+    }
 
-/// Classifies what is the same on every backend; `None` is the database's own answer.
-pub(crate) fn classify(error: &sqlx::Error) -> Option<Fault> {
-    use sqlx::Error;
-    if matches!(error, Error::Database(_)) {
-        return None;
+    /// Why, in a bounded number of words.
+    pub fn reason(&self) -> Reason {
+        self.diagnosis().reason
     }
-    // Work that the lineage refuses: see `crate::lineage`.
-    if matches!(error, Error::Configuration(_)) {
-        return Some(Fault::Busy);
-    }
-    let gone = matches!(
-        error,
-        Error::Io(_)
-            | Error::Tls(_)
-            | Error::Protocol(_)
-            | Error::WorkerCrashed
-            | Error::BeginFailed
-    );
-    Some(if gone { Fault::Gone } else { Fault::Defect })
 }

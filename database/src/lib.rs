@@ -14,15 +14,28 @@
 //! misbehaved is thrown away, never reused.
 
 pub mod backend;
+pub mod diagnosis;
 pub mod error;
 pub mod lane;
 pub mod lineage;
+pub mod migrating;
 pub mod pool;
+pub mod postgres;
+pub mod readiness;
 pub mod session;
+mod sqlite;
+mod sqlstate;
+mod unfit;
 pub mod url;
 
-pub use backend::{Backend, Postgres, Sqlite};
-pub use error::{Fault, StoreError};
+pub use backend::Backend;
+pub use diagnosis::{Diagnosis, Fault, Reason};
+pub use error::StoreError;
 pub use lineage::{Discontinuity, Lineage, Position};
+pub use migrating::migrate_within;
+pub use postgres::{PgOptions, Postgres};
+pub use readiness::{Needs, Unready};
 pub use session::{Session, Transaction};
+pub use sqlite::Sqlite;
+pub use unfit::Unfit;
 pub use url::DatabaseUrl;

@@ -4,21 +4,22 @@
 //! connection is out of the session, and it is put back only after a clean end: work that fails oddly, takes too long
 //! or panics costs a reconnect, never a wrong answer.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, time::Duration};
 
-use sqlx::{
-    Connection,
-    migrate::{MigrateError, Migrator},
-};
+use sqlx::migrate::{MigrateError, Migrator};
 use tokio::time::{sleep, timeout};
 
-use crate::{Backend, Discontinuity, Fault, Lineage, Position, StoreError, lineage::LineageTables};
+use crate::{Backend, Diagnosis, Fault, Lineage, StoreError, backend::late, lineage};
 
-/// How long opening a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long ending a failed transaction may take.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often one piece of work is begun, the first time included.
 const ATTEMPTS: u32 = 4;
+
+/// The same for a look at the database: a second time for a connection that broke since the last one. The next look is soon,
+/// and wants to know why this one failed rather than wait for it.
+const ATTEMPTS_TO_LOOK: u32 = 2;
 
 /// The wait after the first failed attempt; each further one waits twice as long. In all well under a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -102,7 +103,7 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Transaction).await
+        self.attempts(work, Frame::Transaction, ATTEMPTS).await
     }
 
     /// Runs one statement that commits by itself.
@@ -113,52 +114,31 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Statement).await
+        self.attempts(work, Frame::Statement, ATTEMPTS).await
     }
 
     /// Runs work that writes nothing.
     pub async fn read<T: Transaction<B>>(&mut self, work: &mut T) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Read).await
+        self.attempts(work, Frame::Read, ATTEMPTS).await
     }
 
-    /// Runs work that writes nothing, though the lineage be unknown or broken: what readiness asks for.
-    pub async fn inspect<T: Transaction<B>>(
+    /// As [`Session::read`], though the lineage be unknown or broken, and sooner done when it fails: for readiness and
+    /// operators.
+    pub(crate) async fn look<T: Transaction<B>>(
         &mut self,
         work: &mut T,
     ) -> Result<T::Output, StoreError> {
-        self.attempts(work, Frame::Look).await
+        self.attempts(work, Frame::Look, ATTEMPTS_TO_LOOK).await
     }
 
-    /// Reads the database's position and judges it against what this process has seen. A session without a lineage only
-    /// reads it.
-    ///
-    /// # Errors
-    /// When the position cannot be read. What contradicts it is the inner error.
-    pub async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
-        let before = self.lineage.as_ref().and_then(Lineage::seen);
-        let (position, halted) = self.attempts(&mut ReadPosition, Frame::Look).await?;
-
-        let Some(lineage) = self.lineage.clone() else { return Ok(Ok(position)) };
-        if let Err(why) = lineage.meet(before.as_ref(), position.clone(), halted) {
-            // Other processes may not have seen as much as this one.
-            let epoch = position.epoch;
-            self.attempts(&mut WriteHalt { why: why.to_string(), epoch }, Frame::Look).await?;
-            return Ok(Err(why));
-        }
-        Ok(Ok(position))
-    }
-
-    /// Accepts that commits are gone: raises the epoch and lets work go on. Answers the new epoch.
-    ///
-    /// # Errors
-    /// When it was not written, or nobody knows.
-    pub async fn resume(&mut self) -> Result<i64, StoreError> {
-        self.attempts(&mut RaiseEpoch, Frame::Look).await
+    /// What this process knows of the database, if it is tracked.
+    pub(crate) fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
     }
 
     /// Brings the schema up to date.
     pub async fn migrate(&mut self, migrator: &Migrator) -> Result<(), MigrateError> {
-        let mut connection = connect::<B>(&self.options).await.map_err(MigrateError::Execute)?;
+        let mut connection = B::connect(&self.options).await.map_err(MigrateError::Execute)?;
         B::migrate(&mut connection, migrator).await?;
         self.connection = Some(connection);
         Ok(())
@@ -168,6 +148,7 @@ impl<B: Backend> Session<B> {
         &mut self,
         work: &mut T,
         frame: Frame,
+        most: u32,
     ) -> Result<T::Output, StoreError> {
         let mut pause = FIRST_PAUSE;
         let mut unknown = false;
@@ -177,23 +158,26 @@ impl<B: Backend> Session<B> {
                 Ok(output) => return Ok(output),
                 Err(error) => error,
             };
-            let fault = B::classify(&error);
+            let Diagnosis { fault, reason } = Diagnosis::of(&error);
+            metrics::counter!("database_errors_total", "work" => T::NAME, "reason" => reason.as_str())
+                .increment(1);
             unknown |= (fault, stage) == (Fault::Gone, Stage::Sent);
             let again = match fault {
                 Fault::Gone if stage == Stage::Sent && frame == Frame::Transaction => false,
-                Fault::Gone | Fault::Conflict => attempt < ATTEMPTS,
+                Fault::Gone | Fault::Stale | Fault::Conflict => attempt < most,
                 Fault::Busy | Fault::Defect => false,
             };
             match fault {
                 _ if again => {}
                 _ if unknown => return Err(StoreError::OutcomeUnknown(error)),
                 Fault::Defect => return Err(StoreError::Failed(error)),
-                Fault::Gone | Fault::Conflict | Fault::Busy => {
+                Fault::Gone | Fault::Stale | Fault::Conflict | Fault::Busy => {
                     return Err(StoreError::Unavailable(error));
                 }
             }
             metrics::counter!("database_retries_total", "work" => T::NAME).increment(1);
-            tracing::debug!(work = T::NAME, attempt, %error, "database work is run again");
+            let reason = reason.as_str();
+            tracing::debug!(work = T::NAME, attempt, reason, %error, "database work is run again");
             sleep(pause).await;
             pause *= 2;
         }
@@ -209,21 +193,21 @@ impl<B: Backend> Session<B> {
     ) -> sqlx::Result<T::Output> {
         let lineage = self.lineage.clone().filter(|_| frame != Frame::Look);
         if let Some(lineage) = &lineage {
-            lineage.check().map_err(refused)?;
+            lineage.check().map_err(lineage::refused)?;
         }
 
         let mut connection = match self.connection.take() {
             Some(open) => open,
             None => {
                 self.is_checked = false;
-                connect::<B>(&self.options).await?
+                B::connect(&self.options).await?
             }
         };
         let is_checked = self.is_checked || lineage.is_none();
 
         let once = async {
             if let Some(lineage) = lineage.as_ref().filter(|_| !is_checked) {
-                check_connection::<B>(&mut connection, lineage).await?;
+                lineage::check::<B>(&mut connection, lineage).await?;
             }
             if frame != Frame::Transaction {
                 if frame == Frame::Statement {
@@ -234,86 +218,20 @@ impl<B: Backend> Session<B> {
             B::execute(&mut connection, B::BEGIN).await?;
             let output = work.run(&mut connection).await?;
             *stage = Stage::Sent;
-            commit::<B>(&mut connection, lineage.as_ref().filter(|_| T::IS_COUNTED)).await?;
+            lineage::commit::<B>(&mut connection, lineage.as_ref().filter(|_| T::IS_COUNTED))
+                .await?;
             Ok(output)
         };
-        let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(timed_out()));
+        let result = timeout(self.attempt_timeout, once).await.unwrap_or_else(|_| Err(late()));
         self.is_checked |= result.is_ok() && lineage.is_some();
-        match &result {
+        match result.as_ref().map_err(|error| Diagnosis::of(error).fault) {
             Ok(_) => self.connection = Some(connection),
-            Err(error) if B::classify(error) == Fault::Gone => {}
-            Err(_) => self.connection = roll_back::<B>(connection, frame).await,
+            Err(Fault::Gone | Fault::Stale) => {}
+            Err(Fault::Conflict | Fault::Busy | Fault::Defect) => {
+                self.connection = roll_back::<B>(connection, frame).await;
+            }
         }
         result
-    }
-}
-
-async fn connect<B: Backend>(options: &B::Options) -> sqlx::Result<B::Connection> {
-    let opening = B::Connection::connect_with(options);
-    timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))
-}
-
-/// Makes sure, before anything else is done on a new connection, that it leads to where the last one led.
-async fn check_connection<B: Backend>(
-    connection: &mut B::Connection,
-    lineage: &Lineage,
-) -> sqlx::Result<()> {
-    let before = lineage.seen();
-    let (position, halted) = connection.position().await?;
-    lineage.meet(before.as_ref(), position, halted).map_err(refused)
-}
-
-/// Commits, and raises a commit counter with it where the lineage is tracked.
-async fn commit<B: Backend>(
-    connection: &mut B::Connection,
-    lineage: Option<&Lineage>,
-) -> sqlx::Result<()> {
-    let Some(lineage) = lineage else {
-        return B::execute(connection, "COMMIT").await;
-    };
-    let drawn = lineage.draw();
-    let commits = connection.commit_counted(drawn.counter).await?;
-    lineage.committed(drawn, commits);
-    Ok(())
-}
-
-fn refused(why: Discontinuity) -> sqlx::Error {
-    sqlx::Error::Configuration(Box::new(why))
-}
-
-struct ReadPosition;
-
-impl<B: Backend> Transaction<B> for ReadPosition {
-    const NAME: &'static str = "read_position";
-    type Output = (Position, Option<String>);
-
-    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        connection.position().await
-    }
-}
-
-struct WriteHalt {
-    why: String,
-    epoch: i64,
-}
-
-impl<B: Backend> Transaction<B> for WriteHalt {
-    const NAME: &'static str = "write_halt";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<()> {
-        connection.halt(&self.why, self.epoch).await
-    }
-}
-
-struct RaiseEpoch;
-
-impl<B: Backend> Transaction<B> for RaiseEpoch {
-    const NAME: &'static str = "raise_epoch";
-    type Output = i64;
-
-    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<i64> {
-        connection.resume().await
     }
 }
 
@@ -326,10 +244,6 @@ async fn roll_back<B: Backend>(
         return Some(connection);
     }
     let ending = B::execute(&mut connection, "ROLLBACK");
-    let ended = timeout(CONNECT_TIMEOUT, ending).await;
+    let ended = timeout(ROLLBACK_TIMEOUT, ending).await;
     matches!(ended, Ok(Ok(()))).then_some(connection)
-}
-
-fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
 }

@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use database::{Session, Sqlite, StoreError, Transaction};
+use database::{Reason, Session, Sqlite, StoreError, Transaction};
 use sqlx::{Row, SqliteConnection};
 use tempfile::TempDir;
 
@@ -82,7 +82,8 @@ async fn fresh() -> (TempDir, Session<Sqlite>) {
 
 const FINE: Step = "INSERT INTO t VALUES (1)";
 const CONFLICT: Step = "INSERT INTO u VALUES (1)";
-const DEFECT: Step = "INSERT INTO nowhere VALUES (1)";
+const DEFECT: Step = "INSERT INTO t VALUES (1, 2)";
+const NOT_MIGRATED: Step = "INSERT INTO nowhere VALUES (1)";
 
 #[tokio::test]
 async fn a_conflict_is_rolled_back_and_run_again() {
@@ -111,6 +112,14 @@ async fn a_defect_is_not_run_again_and_writes_nothing() {
     assert!(matches!(error, StoreError::Failed(_)), "{error:?}");
     assert_eq!(script.attempts, 1);
     assert_eq!(session.read(&mut Count).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_yet_is_no_defect() {
+    let (_directory, mut session) = fresh().await;
+    let error = session.transact(&mut Script::of(&[NOT_MIGRATED])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert_eq!(error.reason(), Reason::NotMigrated);
 }
 
 #[tokio::test]

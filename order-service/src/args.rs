@@ -39,6 +39,9 @@ pub struct Args {
         global = true
     )]
     database_url: String,
+    /// `migrate` waits this long for a database that is not there yet
+    #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
+    migrate_timeout: String,
     /// Connections to the database: one for housekeeping, the others for changes and for reads
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "6")]
     database_connections: String,
@@ -146,6 +149,8 @@ pub struct Config {
     pub task: Option<Task>,
     /// Where orders are.
     pub database: DatabaseUrl,
+    /// How long `migrate` waits for the database.
+    pub migrate_timeout: Duration,
     /// Connections in all; at least 3.
     pub connections: usize,
     /// Where the account service is. Valid: a channel can be built from it.
@@ -203,6 +208,7 @@ impl Args {
         // Not through `parse`, which repeats the value: it may hold a password.
         let database = self.database_url.parse();
         let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
         let redis = self.redis_url.map(|url| url.parse());
         let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
         let connections =
@@ -229,6 +235,7 @@ impl Args {
             Some(Config {
                 task: task.map_or(Some(None), |task| task.map(Some))?,
                 database: database?,
+                migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 account_target: target?,
                 account_timeout: account_timeout?,

@@ -9,7 +9,7 @@
 use std::{error::Error, time::Duration};
 
 use database::{
-    Discontinuity, Lineage, Position, StoreError,
+    Discontinuity, Lineage, Position, StoreError, Unready,
     lane::{self, Bounds, Lane, Refused, Runner, Work},
     pool::Pool,
 };
@@ -59,7 +59,7 @@ pub struct Desk {
     order_pages: Jobs<OrdersPage, Vec<Order>>,
     products: Jobs<ProductId, Option<Product>>,
     product_pages: Jobs<(Option<ProductId>, usize), Vec<Product>>,
-    pings: Jobs<(), ()>,
+    examinations: Jobs<(), Option<Unready>>,
     looks: Jobs<(), Result<Position, Discontinuity>>,
     ledger_reads: Jobs<(), Vec<Position>>,
     ledgers: Jobs<Position, ()>,
@@ -122,8 +122,8 @@ pub fn open<S: Store>(lineage: Lineage, writers: Vec<S>, readers: Vec<S>) -> (De
         products: all.start("product", readers, |store, batch| store.products(batch).boxed()),
         product_pages: all
             .start("products", readers, |store, batch| store.list_products(batch).boxed()),
-        pings: all.start("ping", readers, |store, batch| {
-            store.ping().map(|done| for_each(batch, done)).boxed()
+        examinations: all.start("examine", readers, |store, batch| {
+            store.examine().map(|found| Ok(vec![found.err(); batch.len()])).boxed()
         }),
         looks: all.start("look", readers, |store, batch| {
             store.look().map(|found| for_all(batch, found)).boxed()
@@ -223,9 +223,9 @@ impl Desk {
         submit(&self.product_pages, (after, limit)).await
     }
 
-    /// Answers whether the database is there and has the schema.
-    pub async fn ping(&self) -> Result<(), Trouble> {
-        submit(&self.pings, ()).await
+    /// Whether the database can serve; `Some` says why not.
+    pub async fn unready(&self) -> Result<Option<Unready>, Trouble> {
+        submit(&self.examinations, ()).await
     }
 }
 
@@ -316,7 +316,15 @@ impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<S, J, 
                     let alone = (self.run)(store, std::slice::from_ref(job)).await;
                     let alone = alone.map_err(|error| noted(self.name, 1, &error));
                     answers.push(alone.and_then(|mut one| one.pop().ok_or(Trouble::Failed)));
+                    // The database went away meanwhile: the others would each wait for it in turn.
+                    if matches!(
+                        answers.last(),
+                        Some(Err(Trouble::Unavailable | Trouble::OutcomeUnknown))
+                    ) {
+                        break;
+                    }
                 }
+                answers.resize_with(batch.len(), || Err(Trouble::Unavailable));
                 answers
             }
             Err(error) => {
@@ -352,17 +360,18 @@ async fn submit<J, A>(jobs: &Jobs<J, A>, job: J) -> Result<A, Trouble> {
 /// Logs an error where it is met and answers what it means.
 fn noted(kind: &'static str, jobs: usize, error: &StoreError) -> Trouble {
     let source = error.source().map(tracing::field::display);
+    let reason = error.reason().as_str();
     match error {
         StoreError::Unavailable(_) => {
-            tracing::warn!(kind, jobs, %error, source, "jobs failed");
+            tracing::warn!(kind, jobs, %error, source, reason, "jobs failed");
             Trouble::Unavailable
         }
         StoreError::OutcomeUnknown(_) => {
-            tracing::warn!(kind, jobs, %error, source, "jobs failed");
+            tracing::warn!(kind, jobs, %error, source, reason, "jobs failed");
             Trouble::OutcomeUnknown
         }
         StoreError::Failed(_) => {
-            tracing::error!(kind, jobs, %error, source, "jobs failed");
+            tracing::error!(kind, jobs, %error, source, reason, "jobs failed");
             Trouble::Failed
         }
     }

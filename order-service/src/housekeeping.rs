@@ -10,13 +10,16 @@
 //!   goes as fast as it can be decided, not at the pace of the looks.
 //! - *Outbox*: rows that fell due go to the [`settler`](crate::settler). What stands there is shown by the gauges
 //!   `order_settlements_refused` and `order_outbox_oldest_seconds`, the same by every pod.
-//! - *Keys*: partitions ahead, old ones away.
+//! - *Keys*: partitions ahead, old ones away. When none can be made, readiness says so while there are still some
+//!   ([`Upkeep`]): by the last of them it would be too late. What cannot be dropped is tried ever more rarely, because
+//!   each attempt holds claims up for a moment.
 
 use std::{sync::Arc, time::Duration};
 
+use database::Reason;
 use failpoint::Point;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,28 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Due outbox rows leased in one round.
 const NOTICES: usize = 1024;
+
+/// Fewer days with room for keys than this, and no way to make more: the service is not ready.
+const DAYS_AHEAD_MIN: i64 = 2;
+
+/// Rounds that are left out at most after attempts to let go of old keys failed.
+const ROUNDS_LEFT_OUT_MAX: u32 = 15;
+
+/// What the last round found of the key table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Upkeep {
+    /// Days after today that have room for keys, as far as known.
+    pub days_ahead: Option<i64>,
+    /// Why no more could be made, if so.
+    pub failed: Option<Reason>,
+}
+
+/// How rarely old keys are tried to be let go of.
+#[derive(Debug, Default)]
+struct Rarely {
+    failures: u32,
+    left_out: u32,
+}
 
 /// How often each piece of work is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +80,7 @@ pub async fn keep<S: Store>(
     placement: Placement,
     notices: mpsc::Sender<Notice>,
     rounds: Rounds,
+    upkeep: watch::Sender<Upkeep>,
     stop: CancellationToken,
 ) {
     show(Backlog::NONE);
@@ -65,12 +91,15 @@ pub async fn keep<S: Store>(
         ticks
     });
     let room = Arc::new(Semaphore::new(KEYS));
-    let mut more = false;
+    let (mut more, mut rarely) = (false, Rarely::default());
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = partitions.tick() => keep_keys(&mut store).await,
+            _ = partitions.tick() => {
+                upkeep.send_replace(make_room(&mut store).await);
+                let_go(&mut store, &mut rarely).await;
+            }
             _ = backlog.tick() => show_backlog(&mut store).await,
             _ = due.tick() => lease_notices(&mut store, &notices).await,
             _ = keys.tick() => more = complete(&mut store, &placement, &room).await,
@@ -137,15 +166,101 @@ fn show(Backlog { refused, oldest }: Backlog) {
     metrics::gauge!("order_outbox_oldest_seconds").set(oldest.as_secs_f64());
 }
 
-async fn keep_keys<S: Store>(store: &mut S) {
+async fn make_room<S: Store>(store: &mut S) -> Upkeep {
+    let made = store.make_room().await;
+    if let Err(error) = &made {
+        failed("no room was made for the keys of days to come", error);
+        metrics::counter!("order_housekeeping_failed_total", "work" => "make_room").increment(1);
+    }
+    let days_ahead = store.days_ahead().await.ok().flatten();
+    if let Some(days) = days_ahead {
+        metrics::gauge!("order_partitions_ahead_days").set(days as f64);
+    }
+    Upkeep { days_ahead, failed: made.err().map(|error| error.reason()) }
+}
+
+async fn let_go<S: Store>(store: &mut S, rarely: &mut Rarely) {
+    if !rarely.is_due() {
+        return;
+    }
     match store.keep_keys().await {
-        Ok(0) => {}
-        Ok(gone) => tracing::info!(gone, "let go of old keys"),
-        Err(error) => failed("the key table was not kept", &error),
+        Ok(gone) => {
+            rarely.succeeded();
+            if gone > 0 {
+                tracing::info!(gone, "let go of old keys");
+            }
+        }
+        Err(error) => {
+            rarely.failed();
+            failed("old keys were not let go of", &error);
+            metrics::counter!("order_housekeeping_failed_total", "work" => "drop_old").increment(1);
+        }
+    }
+}
+
+impl Upkeep {
+    /// Whether keys of the next days will find room.
+    ///
+    /// # Errors
+    /// A sentence for the readiness page.
+    pub fn judge(&self) -> Result<(), String> {
+        match (self.days_ahead, self.failed) {
+            (Some(days), Some(reason)) if days < DAYS_AHEAD_MIN => Err(format!(
+                "the key table has partitions for {days} days after today, and no more can be made ({reason}): \
+                 `order-service migrate`, run by the tables' owner, makes them"
+            )),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+}
+
+impl Rarely {
+    /// Whether this round is one to try in.
+    fn is_due(&mut self) -> bool {
+        let due = self.left_out == 0;
+        self.left_out = self.left_out.saturating_sub(1);
+        due
+    }
+
+    fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Leaves out 1, 3, 7 and then always 15 rounds.
+    fn failed(&mut self) {
+        self.failures = (self.failures + 1).min(ROUNDS_LEFT_OUT_MAX.ilog2() + 1);
+        self.left_out = 2_u32.pow(self.failures) - 1;
     }
 }
 
 fn failed(what: &'static str, error: &database::StoreError) {
     let source = std::error::Error::source(error).map(tracing::field::display);
-    tracing::warn!(%error, source, "{what}");
+    tracing::warn!(%error, source, reason = error.reason().as_str(), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_dropped_is_tried_ever_more_rarely_and_after_a_success_every_round() {
+        let mut rarely = Rarely::default();
+        let mut gaps = Vec::new();
+        for _ in 0..6 {
+            rarely.failed();
+            gaps.push((0..).take_while(|_| !rarely.is_due()).count());
+        }
+        assert_eq!(gaps, [1, 3, 7, 15, 15, 15]);
+        rarely.succeeded();
+        assert!(rarely.is_due() && rarely.is_due());
+    }
+
+    #[test]
+    fn housekeeping_that_fails_is_told_before_the_last_partition_is_used() {
+        let upkeep = |days_ahead, failed| Upkeep { days_ahead, failed };
+        assert!(upkeep(Some(3), Some(Reason::Privilege)).judge().is_ok());
+        assert!(upkeep(Some(0), None).judge().is_ok(), "the next round makes more");
+        let told = upkeep(Some(1), Some(Reason::Privilege)).judge().unwrap_err();
+        assert!(told.contains("this role lacks a privilege"), "{told}");
+    }
 }

@@ -29,10 +29,15 @@ pub mod settler;
 pub mod storage;
 pub mod verify;
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
-use database::{DatabaseUrl, StoreError};
+use database::{DatabaseUrl, StoreError, migrate_within};
 use server::Signals;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -42,11 +47,8 @@ use service::{Service, StartError};
 use settlements::SettlementsError;
 use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
 
-/// How often migrations that run at start are tried: another process may be at the same file.
-const MIGRATE_ATTEMPTS: u32 = 10;
-
-/// The wait between two of them.
-const MIGRATE_PAUSE: Duration = Duration::from_millis(200);
+/// How long a service that migrates by itself waits at its start: only another process at the same file passes.
+const MIGRATE_AT_START: Duration = Duration::from_secs(10);
 
 /// Why the program ended without doing what it was asked.
 #[derive(Debug, Error)]
@@ -63,6 +65,12 @@ pub enum RunError {
     /// The settlements cannot be shown or changed.
     #[error("cannot do this to the settlements")]
     Settlements(#[from] SettlementsError),
+    /// The database is to be read or changed where there is none.
+    #[error("there is no database at {0}")]
+    NoDatabase(PathBuf),
+    /// What was found cannot be told.
+    #[error("cannot write the report")]
+    Report(#[source] io::Error),
     /// The service cannot be started.
     #[error("cannot start")]
     Start(#[from] StartError),
@@ -85,6 +93,10 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
     server::logging::init(&config.log);
     failpoint::arm(config.failpoints);
     if let DatabaseUrl::Sqlite(path) = &config.database {
+        // Only a service and `migrate` make a database.
+        if !matches!(config.task, None | Some(Task::Migrate)) && !path.exists() {
+            return Err(RunError::NoDatabase(path.clone()));
+        }
         make_directory(path).map_err(RunError::Directory)?;
     }
     match config.database {
@@ -99,7 +111,9 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
         S::open(&database, leases, currency).expect("the backend was chosen by this address")
     };
     match config.task {
-        Some(Task::Migrate) => migrate(open()).await.map(|()| ExitCode::SUCCESS),
+        Some(Task::Migrate) => {
+            migrate(open(), config.migrate_timeout).await.map(|()| ExitCode::SUCCESS)
+        }
         Some(Task::Verify { outbox_age_max }) => verify(open(), outbox_age_max).await,
         Some(Task::Settlements(command)) => {
             settlements::run(open(), command).await?;
@@ -109,7 +123,7 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
         None => {
             tracing::info!(database = %config.database, "order-service starts");
             if S::MIGRATES_AT_START {
-                migrate(open()).await?;
+                migrate(open(), MIGRATE_AT_START).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
             let service = Service::bind(open, S::WRITERS_MAX, config).await?;
@@ -130,18 +144,11 @@ async fn resume<S: Store>(mut store: S, forget_ledger: bool) -> Result<ExitCode,
 async fn verify<S: Store>(mut store: S, outbox_age_max: Duration) -> Result<ExitCode, RunError> {
     let mut breaches = store.verify().await?;
     breaches.extend(store.stuck(outbox_age_max).await?.iter().map(verify::stuck));
-    Ok(verify::report(breaches))
+    verify::report(breaches).map_err(RunError::Report)
 }
 
-async fn migrate<S: Store>(mut store: S) -> Result<(), RunError> {
-    for _ in 1..MIGRATE_ATTEMPTS {
-        match store.migrate().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, "the migration is tried again"),
-        }
-        tokio::time::sleep(MIGRATE_PAUSE).await;
-    }
-    Ok(store.migrate().await?)
+async fn migrate<S: Store>(mut store: S, limit: Duration) -> Result<(), RunError> {
+    Ok(migrate_within(limit, async || store.migrate().await).await?)
 }
 
 fn make_directory(file: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Start-up and shutdown: what is put together, in which order, and how it is taken apart.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future, net::SocketAddr, time::Duration};
 
 use client::BuildError;
 use database::Lineage;
@@ -10,17 +10,21 @@ use proto::order::v1::{
 use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     accounts::Accounts,
     args::{self, Config},
-    desk::{self, Desk, DeskWorkers, Trouble},
+    desk::{self, Desk, DeskWorkers},
     grpc::{CatalogApi, OrderApi},
     guard::Guard,
-    housekeeping,
+    housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
     placement::{Parts, Placement},
@@ -106,12 +110,14 @@ impl Service {
         };
         let catalog = CatalogApi { desk: desk.clone(), currency: config.currency };
         let asked = desk.clone();
+        let (upkeep, kept) = watch::channel(Upkeep::default());
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))
+            .readiness("keys", move || future::ready(kept.borrow().judge()))
             .bind()
             .await?;
         let settle = settler::settle(told, accounts, desk, stop_settling.clone());
@@ -121,6 +127,7 @@ impl Service {
             placement.clone(),
             notices,
             rounds,
+            upkeep,
             stop_housekeeping.clone(),
         );
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
@@ -194,7 +201,15 @@ impl Shares {
 
 /// A database that went back in time serves nobody until an operator has accepted what is gone.
 async fn is_ready(desk: Desk) -> Result<(), String> {
-    pings(&desk).await?;
+    match desk.unready().await {
+        Ok(None) => continues(&desk).await,
+        Ok(Some(unready)) => Err(unready.to_string()),
+        Err(trouble) => Err(trouble.to_string()),
+    }
+}
+
+/// A database that went back in time serves nobody until an operator has accepted what is gone.
+async fn continues(desk: &Desk) -> Result<(), String> {
     match desk.look().await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(why)) => {
@@ -208,15 +223,6 @@ async fn is_ready(desk: Desk) -> Result<(), String> {
 fn outlives(leases: &Leases) -> time::Duration {
     let give_up = time::Duration::try_from(leases.give_up).unwrap_or(time::Duration::MAX);
     standing::outlives(time::Duration::days(leases.key_lifetime.days()), give_up)
-}
-
-async fn pings(desk: &Desk) -> Result<(), String> {
-    desk.ping().await.map_err(|trouble| match trouble {
-        Trouble::Unavailable => {
-            "the database is away, or not migrated: run `order-service migrate`".into()
-        }
-        Trouble::Full | Trouble::OutcomeUnknown | Trouble::Failed => trouble.to_string(),
-    })
 }
 
 /// Where ids come from: UUIDv7, so that new rows lie side by side in their indexes. Nothing relies on their order.

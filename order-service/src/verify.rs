@@ -1,6 +1,9 @@
 //! `order-service verify`: the invariants that the orders' database alone can show.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
@@ -28,10 +31,14 @@ pub fn stuck(row: &Waiting) -> Breach {
 }
 
 /// Prints a JSON report on one line; the exit code is 1 on any breach.
-pub fn report(breaches: Vec<Breach>) -> ExitCode {
+///
+/// # Errors
+/// When it cannot be written, as on a full disk. A reader who stopped reading has read enough.
+pub fn report(breaches: Vec<Breach>) -> io::Result<ExitCode> {
     let report = Report { ok: breaches.is_empty(), checked: CHECKED, breaches };
     let json = serde_json::to_string(&report).expect("a report is plain data");
-    // Whoever stopped reading has read enough; the exit code says the rest.
-    let _read_or_not = writeln!(std::io::stdout(), "{json}");
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match writeln!(io::stdout(), "{json}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+    }
 }

@@ -1,7 +1,7 @@
 //! What `main` does in a program with a configuration: refuse it, or run and say why it ended.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub fn program<C, E: Error + 'static>(
     let config = match config {
         Ok(config) => config,
         Err(problems) => {
-            eprintln!("{problems}");
+            say(&problems);
             return ExitCode::from(2);
         }
     };
@@ -46,6 +46,11 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
 fn failure(name: &str, error: &(dyn Error + 'static)) -> ExitCode {
     let causes = iter::successors(Some(error), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    eprintln!("{name}: {}", causes.join(": "));
+    say(&format_args!("{name}: {}", causes.join(": ")));
     ExitCode::FAILURE
+}
+
+/// On standard error. Where that is full or gone, the exit code says what is left to say.
+fn say(what: &dyn std::fmt::Display) {
+    let _told = writeln!(io::stderr(), "{what}");
 }

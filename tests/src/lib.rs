@@ -17,6 +17,7 @@ pub mod duplicates;
 pub mod echo;
 pub mod grpcurl;
 pub mod load;
+pub mod pgbouncer;
 pub mod pods;
 pub mod postgres;
 pub mod proxy;

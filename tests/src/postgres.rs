@@ -208,6 +208,34 @@ impl Postgres {
         }
     }
 
+    /// Stops the server and starts it again so near to the end of its transaction ids that it refuses to draw more.
+    ///
+    /// Only a replication slot keeps the server from making room by itself, so the server must have been started with
+    /// `wal_level=logical`; to drop the slot `held` and VACUUM ends it.
+    ///
+    /// # Errors
+    /// When the server or its tools refuse.
+    pub async fn use_up_transaction_ids(&mut self, database: &str) -> Result<(), HarnessError> {
+        const HOLD: &str = "SELECT pg_create_logical_replication_slot('held', 'pgoutput')";
+        execute(&self.url(database), HOLD.to_owned()).await?;
+        self.stop()?;
+
+        // Just past where the server stops: three million before the oldest id would come round again.
+        let next = (1_u64 << 31) - 3_000_000 + 10_000;
+        let data = data_of(&self.directory);
+        let mut reset = command_as(User::Postgres, &[]);
+        reset.arg(self.program("pg_resetwal")).args(["-x", &next.to_string()]).arg(&data);
+        process::run("pg_resetwal", &mut reset)?;
+        // The file in which the state of that transaction would be; all in it are in progress.
+        let states = data.join("pg_xact").join(format!("{:04X}", next >> 20));
+        std::fs::write(&states, vec![0; 256 * 1024])
+            .map_err(HarnessError::io("write states of transactions"))?;
+        if rustix::process::getuid().is_root() {
+            process::run("chown", Command::new("chown").arg("postgres").arg(states))?;
+        }
+        self.start_again().await
+    }
+
     async fn wait_until_it_answers(&mut self) -> Result<(), HarnessError> {
         let (url, began) = (self.url("postgres"), Instant::now());
         while PgConnection::connect(&url).await.is_err() {
@@ -303,9 +331,19 @@ fn log_of(directory: &TempDir) -> PathBuf {
     directory.path().join("log")
 }
 
-/// Where the newest installed server's programs are.
+/// Where a server's programs are that tests are to run on instead of Debian's: CONTRIBUTING says how to get other versions.
+const PROGRAMS: &str = "HOLDFAST_POSTGRES_BIN";
+
+/// Where the programs of the chosen or else of the newest installed server are.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness has no flags where `cargo test` starts it"
+)]
 #[must_use]
 pub fn programs() -> Option<PathBuf> {
+    if let Some(chosen) = std::env::var_os(PROGRAMS) {
+        return Some(chosen.into());
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let numbered = versions.flatten().filter_map(|version| {
         let number: u32 = version.file_name().to_str()?.parse().ok()?;

@@ -12,7 +12,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::HarnessError;
@@ -61,6 +61,28 @@ impl Shared {
         let name = format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed));
         create_database(&format!("{}postgres", self.base), &name).await?;
         Ok(format!("{}{name}", self.base))
+    }
+}
+
+impl Shared {
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let port =
+            self.base.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
+        port.expect("the harness makes addresses with a port")
+    }
+
+    /// Runs statements as the administrator, each by itself, on the server's own database.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn administer(&self, statements: &[String]) -> sqlx::Result<()> {
+        let mut connection = PgConnection::connect(&format!("{}postgres", self.base)).await?;
+        for statement in statements {
+            sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await?;
+        }
+        connection.close().await
     }
 }
 

@@ -25,7 +25,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use database::{Discontinuity, Lineage, Position, Session, StoreError};
+use database::{Discontinuity, Lineage, Needs, Position, Session, StoreError, Unready};
 use proto::id::{AccountId, ReserveId};
 use sqlx::migrate::MigrateError;
 use time::OffsetDateTime;
@@ -34,6 +34,29 @@ pub use scan::Range;
 pub use tables::Tables;
 
 use crate::ledger::{Account, Command, Entry, Outcome, Reservation};
+
+/// What the service's role does with its tables. Rows are never deleted.
+const PRIVILEGES: [(&str, &str); 19] = [
+    ("accounts", "SELECT"),
+    ("accounts", "INSERT"),
+    ("accounts", "UPDATE"),
+    ("reservations", "SELECT"),
+    ("reservations", "INSERT"),
+    ("reservations", "UPDATE"),
+    ("deposits", "SELECT"),
+    ("deposits", "INSERT"),
+    ("refunds", "SELECT"),
+    ("refunds", "INSERT"),
+    ("entries", "SELECT"),
+    ("entries", "INSERT"),
+    ("database_identity", "SELECT"),
+    ("database_identity", "UPDATE"),
+    ("commit_counters", "SELECT"),
+    ("commit_counters", "UPDATE"),
+    ("partner_positions", "SELECT"),
+    ("partner_positions", "INSERT"),
+    ("partner_positions", "UPDATE"),
+];
 
 /// The ledger's tables, over one connection.
 pub struct Store<B: Tables> {
@@ -76,7 +99,7 @@ impl<B: Tables> Store<B> {
 
     /// Reads the ledger's position and judges it against what this process has seen.
     pub async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
-        self.session.look().await
+        self.session.position().await
     }
 
     /// Introduces the ledger to the database of a caller, and remembers how far that has come.
@@ -126,9 +149,13 @@ impl<B: Tables> Store<B> {
         self.session.migrate(B::migrator()).await
     }
 
-    /// Whether the database answers and its schema is at least as new as this build's.
-    pub async fn is_migrated(&mut self) -> Result<bool, StoreError> {
-        let wanted = B::migrator().iter().map(|migration| migration.version).max();
-        Ok(self.session.inspect(&mut work::SchemaVersion).await? >= wanted)
+    /// Whether the database can serve: it answers, takes writes, and its schema is at least as new as this build's.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn examine(&mut self) -> Result<(), Unready> {
+        let (program, migrator) = ("account-service", B::migrator());
+        let needs = Needs { program, migrator, privileges: &PRIVILEGES };
+        self.session.examine(&needs).await
     }
 }

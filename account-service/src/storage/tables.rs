@@ -24,11 +24,6 @@ pub trait Tables: Backend {
     /// The schema's history.
     fn migrator() -> &'static Migrator;
 
-    /// The newest migration that was applied; `None` when there is none at all.
-    fn schema_version(
-        connection: &mut Self::Connection,
-    ) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
-
     /// The database's time.
     fn now(
         connection: &mut Self::Connection,

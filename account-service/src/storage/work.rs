@@ -34,8 +34,6 @@ pub(super) struct Entries<'a> {
     pub(super) pages: &'a [Page],
 }
 
-pub(super) struct SchemaVersion;
-
 /// Introduces the ledger to the database of a caller.
 pub(super) struct Introduce<'a> {
     pub(super) caller: &'a Position,
@@ -148,15 +146,6 @@ impl<B: Tables> Transaction<B> for Introduce<'_> {
         // Nothing is known of a caller beyond the bound, so that it cannot be behind.
         let caller_highest = partner.unwrap_or_else(|| self.caller.clone());
         Ok(Introduced { ledger: own, caller_highest, now: B::now(connection).await? })
-    }
-}
-
-impl<B: Tables> Transaction<B> for SchemaVersion {
-    const NAME: &'static str = "schema_version";
-    type Output = Option<i64>;
-
-    async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Option<i64>> {
-        B::schema_version(connection).await
     }
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod calls;
 mod crowd;
 mod currency;
+mod environment;
 mod handshake;
 mod outage;
 mod refusals;

@@ -22,17 +22,17 @@ use crate::{
 /// Longer than any recovery that is looked for here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn options(url: &str) -> sqlx::postgres::PgConnectOptions {
+fn options(url: &str) -> database::PgOptions {
     let DatabaseUrl::Postgres(address) = url.parse().unwrap() else {
         unreachable!("the harness makes PostgreSQL addresses")
     };
     Postgres::options(*address, "account-service tests")
 }
 
-/// What `/q/health/ready` says.
-async fn readiness<B: Fresh>(service: &Running<B>) -> String {
+/// What the admin HTTP says.
+pub(crate) async fn get<B: Fresh>(service: &Running<B>, path: &str) -> String {
     let mut stream = TcpStream::connect(service.admin).await.unwrap();
-    let request = "GET /q/health/ready HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -40,10 +40,10 @@ async fn readiness<B: Fresh>(service: &Running<B>) -> String {
 }
 
 /// Waits until readiness answers with this status and text.
-async fn wait_for<B: Fresh>(service: &Running<B>, status: &str, text: &str) {
+pub(crate) async fn wait_for<B: Fresh>(service: &Running<B>, status: &str, text: &str) {
     let began = Instant::now();
     loop {
-        let answer = readiness(service).await;
+        let answer = get(service, "/q/health/ready").await;
         if answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(text) {
             return;
         }

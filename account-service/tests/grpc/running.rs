@@ -62,6 +62,7 @@ fn config() -> Config {
     Config {
         task: None,
         database: "sqlite://named-by-options".parse().unwrap(),
+        migrate_timeout: Duration::ZERO,
         connections: 4,
         defaults: Defaults {
             currency: "EUR".parse::<Currency>().unwrap(),
@@ -72,7 +73,7 @@ fn config() -> Config {
             listen: anywhere,
             admin_listen: anywhere,
             lame_duck: Duration::ZERO,
-            readiness_interval: Duration::from_millis(50),
+            readiness_interval: Duration::from_millis(100),
             readiness_grace: Duration::ZERO,
             ..ServeConfig::on_ports(0, 0)
         },

@@ -56,7 +56,7 @@ async fn survives<B: Fresh>(place: Place<B>) {
     assert!(status.success(), "{report}");
     assert_eq!(report["reservations"], acknowledged.len());
     assert_eq!(report["currencies"]["USD"]["held"], acknowledged.len().to_string());
-    assert!(Store::<B>::new(place.options.clone()).is_migrated().await.unwrap());
+    Store::<B>::new(place.options.clone()).examine().await.unwrap();
 }
 
 /// Reservations by id; `None` while no answer came.

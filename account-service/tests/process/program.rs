@@ -1,12 +1,12 @@
 //! The built program, run to its end or until it is killed.
 
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use proto::account::v1::account_service_client::AccountServiceClient;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -20,6 +20,42 @@ fn program(arguments: &[&str]) -> Command {
 /// Runs it to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Output {
     program(arguments).output().await.unwrap()
+}
+
+/// Runs it to its end, with its output going there.
+pub(crate) async fn run_into(file: &str, arguments: &[&str]) -> Output {
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    let child = program(arguments).stdout(file).stderr(Stdio::piped()).spawn().unwrap();
+    child.wait_with_output().await.unwrap()
+}
+
+/// Migrating.
+pub(crate) struct Migrating {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Migrating {
+    pub(crate) fn start(url: &str) -> Self {
+        let mut command = program(&["migrate", "--database-url", url]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, log }
+    }
+
+    /// Waits until it logs this.
+    pub(crate) async fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.log.next_line().await.unwrap().expect("it goes on");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) async fn end(mut self) -> ExitStatus {
+        self.child.wait().await.unwrap()
+    }
 }
 
 /// Serving.

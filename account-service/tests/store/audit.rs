@@ -2,7 +2,6 @@
 
 use account_service::audit::audit;
 use database::Backend;
-use sqlx::Connection;
 
 use crate::{
     commands::{capture, deposit, open, refund, release, reserve},
@@ -73,7 +72,7 @@ async fn every_kind_of_damage_is_found_and_named<B: Fresh>() {
     ];
     for (damage, invariant, account, row) in damages {
         let place = sound::<B>().await;
-        let mut connection = B::Connection::connect_with(&place.options).await.unwrap();
+        let mut connection = B::connect(&place.options).await.unwrap();
         <B as Backend>::execute(&mut connection, damage).await.unwrap();
         let report = audit::<B>(place.options.clone()).await.unwrap();
         assert!(!report.ok);

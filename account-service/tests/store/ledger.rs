@@ -4,7 +4,7 @@ use account_service::{
     audit::audit,
     ledger::{Command, Outcome, Receipt, Refusal, State},
 };
-use database::StoreError;
+use database::{StoreError, Unready};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
@@ -129,17 +129,17 @@ async fn migrating_again_changes_nothing<B: Fresh>() {
     let mut store = place.store();
     store.apply(&[open(1, "10")]).await.unwrap();
     store.migrate().await.unwrap();
-    assert!(store.is_migrated().await.unwrap());
+    store.examine().await.unwrap();
     assert!(store.apply(&[open(1, "10")]).await.unwrap()[0].as_ref().unwrap().replayed);
 }
 
 async fn without_tables_a_store_is_not_migrated_and_says_so<B: Fresh>() {
     let place = B::empty().await;
     let mut store = place.store();
-    assert!(!store.is_migrated().await.unwrap());
+    assert!(matches!(store.examine().await, Err(Unready::Schema { found: 0, .. })));
     let refused = store.apply(&[open(1, "10")]).await.unwrap_err();
     assert!(!matches!(refused, StoreError::OutcomeUnknown(_)), "{refused:?}");
     store.migrate().await.unwrap();
-    assert!(store.is_migrated().await.unwrap());
+    store.examine().await.unwrap();
     store.apply(&[open(1, "10")]).await.unwrap()[0].as_ref().unwrap();
 }

@@ -7,7 +7,7 @@
 //!
 //! - each transaction of a tracked [`Session`](crate::Session) raises a counter in its own commit;
 //! - each new connection is checked before anything else is done on it;
-//! - [`Session::look`](crate::Session::look) reads the position again, for readiness.
+//! - [`Session::position`](crate::Session::position) reads the position again, for readiness.
 //!
 //! A position that cannot follow the highest one *halts* the process: all its database work is refused, and the reason
 //! is written into the database, where every other process finds it. Work goes on when an operator has accepted the
@@ -19,6 +19,7 @@
 pub mod partners;
 mod position;
 mod tables;
+mod tracking;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -30,6 +31,7 @@ use std::{
 
 pub use position::{COUNTERS, Discontinuity, Position};
 pub use tables::LineageTables;
+pub(crate) use tracking::{check, commit, refused};
 
 /// What this process knows of its database's lineage. Cheap to clone; all sessions of a process share one.
 #[derive(Debug, Clone)]

@@ -27,7 +27,7 @@ use std::{
 };
 
 use redis::{
-    RedisResult,
+    ErrorKind, RedisError, RedisResult,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{
@@ -158,7 +158,7 @@ impl Looks {
         let token = format!("{}:{}", self.boot, self.number.fetch_add(1, Ordering::Relaxed));
         match timeout(PATIENCE, self.set(&name, &token)).await {
             Ok(Ok(set)) => {
-                noted(self.breaker().succeeded());
+                noted(self.breaker().succeeded(), None);
                 if !set {
                     return counted("taken", Look::Taken);
                 }
@@ -168,12 +168,12 @@ impl Looks {
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "Redis did not answer");
-                noted(self.breaker().failed(Instant::now()));
+                noted(self.breaker().failed(Instant::now()), Some(&error));
                 counted("error", Look::Nothing)
             }
             // Perhaps the lock is ours all the same. It then costs the next one a read, until the TTL ends.
             Err(_) => {
-                noted(self.breaker().failed(Instant::now()));
+                noted(self.breaker().failed(Instant::now()), None);
                 counted("late", Look::Nothing)
             }
         }
@@ -228,11 +228,22 @@ fn count_release(outcome: &'static str) {
     metrics::counter!("order_guard_releases_total", "outcome" => outcome).increment(1);
 }
 
-fn noted(change: Change) {
+/// Logs a change, with the failure that made it; without one Redis was late.
+fn noted(change: Change, failure: Option<&RedisError>) {
     let change = match change {
         Change::None => return,
         Change::Opened => {
-            tracing::warn!("Redis does not answer: nobody looks there for a while");
+            match failure {
+                Some(error) if is_refusal(error) => {
+                    tracing::warn!(%error, "Redis refuses this user or its password: it is not asked for a while");
+                }
+                Some(error) => {
+                    tracing::warn!(%error, "Redis does not answer: it is not asked for a while");
+                }
+                None => {
+                    tracing::warn!("Redis does not answer in time: it is not asked for a while")
+                }
+            }
             "opened"
         }
         Change::Closed => {
@@ -241,4 +252,10 @@ fn noted(change: Change) {
         }
     };
     metrics::counter!("order_guard_breaker_total", "change" => change).increment(1);
+}
+
+/// Whether Redis answers and turns this service away, which no waiting mends.
+fn is_refusal(error: &RedisError) -> bool {
+    let refused = matches!(error.code(), Some("NOAUTH" | "NOPERM" | "WRONGPASS"));
+    refused || error.kind() == ErrorKind::AuthenticationFailed
 }

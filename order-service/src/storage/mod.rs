@@ -12,7 +12,7 @@ pub mod sqlite;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
-use database::{Backend, DatabaseUrl, Discontinuity, Lineage, Position, StoreError};
+use database::{Backend, DatabaseUrl, Discontinuity, Lineage, Position, StoreError, Unready};
 use proto::{
     Currency,
     id::{AccountId, IdempotencyKey, ProductId},
@@ -31,6 +31,39 @@ use crate::order::{
     request::{Price, Request, Unpriced},
 };
 use outbox::{Backlog, RefusedNotice, Resolved, Waiting};
+
+/// What the service's role does with its tables. To make and drop partitions it must own the key table besides.
+const PRIVILEGES: [(&str, &str); 29] = [
+    ("idempotency_keys", "SELECT"),
+    ("idempotency_keys", "INSERT"),
+    ("idempotency_keys", "UPDATE"),
+    ("orders", "SELECT"),
+    ("orders", "INSERT"),
+    ("orders", "UPDATE"),
+    ("payments", "SELECT"),
+    ("payments", "INSERT"),
+    ("payments", "UPDATE"),
+    ("products", "SELECT"),
+    ("products", "INSERT"),
+    ("products", "UPDATE"),
+    ("stock_adjustments", "SELECT"),
+    ("stock_adjustments", "INSERT"),
+    ("outbox", "SELECT"),
+    ("outbox", "INSERT"),
+    ("outbox", "UPDATE"),
+    ("outbox", "DELETE"),
+    ("key_days", "SELECT"),
+    ("key_days", "INSERT"),
+    ("key_days", "UPDATE"),
+    ("key_days", "DELETE"),
+    ("database_identity", "SELECT"),
+    ("database_identity", "UPDATE"),
+    ("commit_counters", "SELECT"),
+    ("commit_counters", "UPDATE"),
+    ("partner_positions", "SELECT"),
+    ("partner_positions", "INSERT"),
+    ("partner_positions", "UPDATE"),
+];
 
 /// How long `verify` may read.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -181,8 +214,8 @@ pub trait Store: Sized + Send + 'static {
     /// Brings the schema up to date.
     fn migrate(&mut self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;
 
-    /// Answers whether the database is there and has the schema.
-    fn ping(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Looks whether the database can serve: it answers, takes writes, has the schema, and room for today's keys.
+    fn examine(&mut self) -> impl Future<Output = Result<(), Unready>> + Send;
 
     /// T0: claims keys that are free, at the catalogue's prices of now. A key that placed an order never is.
     fn claim(
@@ -319,8 +352,13 @@ pub trait Store: Sized + Send + 'static {
         adjustments: &[Adjustment],
     ) -> impl Future<Output = Result<Vec<Adjusted>, StoreError>> + Send;
 
-    /// Makes room for the keys of days to come and lets go of keys whose lifetime is over, never of one still undecided.
-    /// Answers how many partitions or rows went.
+    /// Makes room for the keys of days to come.
+    fn make_room(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How many days after today have room for keys; negative when today has none, `None` where keys need no such room.
+    fn days_ahead(&mut self) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
+    /// Lets go of keys whose lifetime is over, never of one still undecided. Answers how many partitions or rows went.
     fn keep_keys(&mut self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Checks the invariants that this database alone can show.

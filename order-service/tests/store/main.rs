@@ -5,6 +5,7 @@
 mod batches;
 mod catalog;
 mod currency;
+mod environment;
 mod keys;
 mod lineage;
 mod midnight;
@@ -17,6 +18,7 @@ mod settling;
 #[path = "../support/mod.rs"]
 mod support;
 mod verifying;
+mod versions;
 
 /// Makes a test of each named function for each kind of database.
 macro_rules! on_both {

@@ -9,7 +9,7 @@ use order_service::{
     order::decision::Verdict,
     storage::{Claimed, Store, postgres::PostgresStore},
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::support::{Fresh, LONG, Place, account, amount, key, new_claim, settle};
 

@@ -7,7 +7,7 @@ use order_service::{
     order::decision::{Settlement, Verdict},
     storage::{Claimed, Cursor, Store, postgres::PostgresStore},
 };
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tests::shared_postgres::indexes_by_collation;
 
 use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};

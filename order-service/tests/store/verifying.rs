@@ -1,7 +1,10 @@
 //! `verify` finds what is broken: each check is shown a database in which it must speak up.
 
 use database::DatabaseUrl;
-use order_service::{order::decision::Verdict, storage::Store};
+use order_service::{
+    order::decision::Verdict,
+    storage::{Store, sqlite::SqliteStore},
+};
 use sqlx::ConnectOptions;
 
 use crate::{
@@ -72,4 +75,31 @@ pub(crate) async fn execute(place: &Place, sql: String) {
             sql.execute(&mut options.connect().await.unwrap()).await.map(drop).unwrap();
         }
     }
+}
+
+/// The built program's `verify`, with its report going to a file.
+fn verify(url: &str, report: &str) -> std::process::Output {
+    let report = std::fs::File::options().write(true).open(report).unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_order-service"));
+    program.args(["verify", "--database-url", url]).env_clear().stdout(report);
+    program.output().unwrap()
+}
+
+#[test]
+fn verifying_a_database_that_is_not_there_makes_none() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let folder = directory.path().join("new");
+    let output = verify(&format!("sqlite://{}/order.db", folder.display()), "/dev/null");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no database at"));
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_told_and_is_no_panic() {
+    let place = SqliteStore::fresh().await;
+    let output = verify(&place.url.to_string(), "/dev/full");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("cannot write the report") && !told.contains("panicked"), "{told}");
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use database::DatabaseUrl;
 use proto::Reason;
 use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest};
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::PgConnection;
 use tests::cluster::Service;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

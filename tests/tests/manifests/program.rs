@@ -6,10 +6,9 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Command, CommandFactory, Parser};
-use database::DatabaseUrl;
+use database::{DatabaseUrl, PgOptions};
 use serde_json::Value;
 use server::ServeConfig;
-use sqlx::postgres::PgConnectOptions;
 use tests::cluster::Service;
 use tokio::runtime::Runtime;
 
@@ -37,7 +36,7 @@ pub(crate) struct Program {
     pub(crate) container: &'static Value,
     pub(crate) serve: ServeConfig,
     pub(crate) connections: u64,
-    pub(crate) database: PgConnectOptions,
+    pub(crate) database: PgOptions,
     /// Of order-service.
     pub(crate) account_target: Option<String>,
 }

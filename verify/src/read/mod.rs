@@ -9,10 +9,10 @@ mod sql;
 
 use std::{io, time::Duration};
 
-use database::{Backend, DatabaseUrl, Fault, Postgres, Sqlite};
+use database::{Backend, DatabaseUrl, Diagnosis, Fault, Postgres, Sqlite};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Database, PgConnection, SqliteConnection,
-    postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+    sqlite::SqliteConnectOptions,
 };
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
@@ -83,8 +83,8 @@ impl Book {
                 Ok(answers) => return Ok(answers),
                 Err(error) => error,
             };
-            let again = match self.fault(&error) {
-                Fault::Gone | Fault::Conflict | Fault::Busy => attempt < ATTEMPTS,
+            let again = match Diagnosis::of(&error).fault {
+                Fault::Gone | Fault::Stale | Fault::Conflict | Fault::Busy => attempt < ATTEMPTS,
                 Fault::Defect => false,
             };
             if !again {
@@ -118,13 +118,6 @@ impl Book {
         let (connection, answers) = read?;
         self.connection = Some(connection);
         Ok(answers)
-    }
-
-    fn fault(&self, error: &sqlx::Error) -> Fault {
-        match self.url {
-            DatabaseUrl::Postgres(_) => Postgres::classify(error),
-            DatabaseUrl::Sqlite(_) => Sqlite::classify(error),
-        }
     }
 }
 
@@ -188,8 +181,7 @@ async fn open(url: &DatabaseUrl) -> sqlx::Result<Connection> {
             DatabaseUrl::Postgres(address) => {
                 // By their keys, whatever the planner believes about a table that was just restored.
                 let options = Postgres::options((**address).clone(), "holdfast-verify");
-                let options: PgConnectOptions = Postgres::by_key(options);
-                options.connect().await.map(Connection::Postgres)
+                Postgres::connect(&Postgres::by_key(options)).await.map(Connection::Postgres)
             }
             DatabaseUrl::Sqlite(path) => {
                 let options: SqliteConnectOptions = Sqlite::options(path);

@@ -36,15 +36,6 @@ impl Tables for Postgres {
         &MIGRATOR
     }
 
-    async fn schema_version(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
-        let made = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        if !sqlx::query_scalar(made).fetch_one(&mut *connection).await? {
-            return Ok(None);
-        }
-        let newest = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        sqlx::query_scalar(newest).fetch_one(connection).await
-    }
-
     async fn now(connection: &mut PgConnection) -> sqlx::Result<OffsetDateTime> {
         read::now(connection).await
     }

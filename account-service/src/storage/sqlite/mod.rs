@@ -35,15 +35,6 @@ impl Tables for Sqlite {
         &MIGRATOR
     }
 
-    async fn schema_version(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
-        let made = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
-        if !sqlx::query_scalar(made).fetch_one(&mut *connection).await? {
-            return Ok(None);
-        }
-        let newest = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        sqlx::query_scalar(newest).fetch_one(connection).await
-    }
-
     async fn now(connection: &mut SqliteConnection) -> sqlx::Result<OffsetDateTime> {
         read::now(connection).await
     }

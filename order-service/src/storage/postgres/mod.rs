@@ -18,19 +18,15 @@ mod verify;
 use std::time::Duration;
 
 use database::{
-    Backend, DatabaseUrl, Discontinuity, Lineage, Position, Postgres, Session, StoreError,
-    Transaction,
+    Backend, DatabaseUrl, Discontinuity, Lineage, Needs, PgOptions, Position, Postgres, Session,
+    StoreError, Unready,
     lineage::partners::{ForgetPartners, ReadPartners, Remember},
 };
 use proto::{
     Currency,
     id::{AccountId, IdempotencyKey, ProductId},
 };
-use sqlx::{
-    PgConnection,
-    migrate::{MigrateError, Migrator},
-    postgres::PgConnectOptions,
-};
+use sqlx::migrate::{MigrateError, Migrator};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -48,11 +44,17 @@ use crate::order::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// What readiness says when a claim would fail.
+const NO_ROOM: &str = "the key table has no partition for today: `order-service migrate` makes those of the next days";
+
+const NEEDS: Needs =
+    Needs { program: "order-service", migrator: &MIGRATIONS, privileges: &super::PRIVILEGES };
+
 /// One connection to the orders in PostgreSQL.
 pub struct PostgresStore {
     session: Session<Postgres>,
     /// How to connect for reading whole tables, once.
-    survey: PgConnectOptions,
+    survey: PgOptions,
     leases: Leases,
     /// What rows are in that name no currency.
     default: Currency,
@@ -78,7 +80,7 @@ impl Store for PostgresStore {
     }
 
     async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
-        self.session.look().await
+        self.session.position().await
     }
 
     async fn resume(&mut self) -> Result<i64, StoreError> {
@@ -100,11 +102,20 @@ impl Store for PostgresStore {
     async fn migrate(&mut self) -> Result<(), MigrateError> {
         self.session.migrate(&MIGRATIONS).await?;
         indexes::build(&self.survey).await?;
-        self.keep_keys().await.map(drop).map_err(|error| MigrateError::Source(error.into()))
+        let kept = async {
+            self.make_room().await?;
+            self.keep_keys().await
+        };
+        kept.await.map(drop).map_err(|error| MigrateError::Source(error.into()))
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.inspect(&mut Ping).await
+    async fn examine(&mut self) -> Result<(), Unready> {
+        self.session.examine(&NEEDS).await?;
+        match self.days_ahead().await {
+            Ok(Some(..0)) => Err(Unready::Missing(NO_ROOM)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Unready::Away(error.reason())),
+        }
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -248,25 +259,23 @@ impl Store for PostgresStore {
         self.session.transact(&mut work).await
     }
 
+    async fn make_room(&mut self) -> Result<(), StoreError> {
+        let lifetime = self.leases.key_lifetime;
+        self.session.transact(&mut partitions::MakeRoom { lifetime }).await
+    }
+
+    async fn days_ahead(&mut self) -> Result<Option<i64>, StoreError> {
+        self.session.read(&mut partitions::DaysAhead).await.map(Some)
+    }
+
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
         let lifetime = self.leases.key_lifetime;
-        self.session.transact(&mut partitions::KeepKeys { lifetime }).await
+        self.session.transact(&mut partitions::DropOld { lifetime }).await
     }
 
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
         // A connection of its own: it reads whole tables, for as long as that takes.
         let survey = Session::<Postgres>::new(self.survey.clone());
         survey.patient(VERIFY_TIMEOUT).transact(&mut verify::Verify).await
-    }
-}
-
-struct Ping;
-
-impl Transaction<Postgres> for Ping {
-    const NAME: &'static str = "ping";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        sqlx::query("SELECT FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
     }
 }

@@ -1,7 +1,11 @@
 //! The days of the key table: partitions made ahead, dropped whole (A18).
 //!
-//! A partition goes when the lifetime of its keys is over (see `lifetimes.rs`), and only if every key in it is decided. Rows are never deleted one by one. Both kinds of change lock the table for an instant, so they wait for
-//! that lock one second at most and try again at the next round.
+//! A partition goes when the lifetime of its keys is over (see `lifetimes.rs`), and only if every key in it is decided.
+//! Rows are never deleted one by one.
+//!
+//! A new partition is made beside the table and attached, which holds up neither claims nor readers. To detach one the
+//! table is locked against both for an instant. Where a long reader keeps that lock away, claims queue behind the attempt,
+//! so it lasts [`LOCK_TIMEOUT`] and no longer, and [`crate::housekeeping`] tries ever more rarely.
 
 use database::{Postgres, Transaction};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -19,57 +23,118 @@ const DAYS_BACK: i64 = 2;
 /// Lets one process at a time change partitions; any number that nothing else uses.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(5165082306)";
 
+/// Claims wait at most this long for an attempt to detach.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
+
 const PARTITIONS: &str = "
-    SELECT c.relname, (now() AT TIME ZONE 'UTC')::date AS today
-    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'idempotency_keys'::regclass";
 
 const TODAY: &str = "SELECT (now() AT TIME ZONE 'UTC')::date AS today";
 
 const PREFIX: &str = "idempotency_keys_";
 
-pub(super) struct KeepKeys {
+pub(super) struct MakeRoom {
     pub(super) lifetime: KeyLifetime,
 }
 
-impl Transaction<Postgres> for KeepKeys {
-    const NAME: &'static str = "keep_keys";
+pub(super) struct DaysAhead;
+
+pub(super) struct DropOld {
+    pub(super) lifetime: KeyLifetime,
+}
+
+/// The partitions that there are, on a day.
+struct Days {
+    today: Date,
+    names: Vec<String>,
+}
+
+impl Transaction<Postgres> for MakeRoom {
+    const NAME: &'static str = "make_room";
+    type Output = ();
+    const IS_COUNTED: bool = false;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        lock(connection).await?;
+        let days = Days::read(connection).await?;
+        for ahead in -DAYS_BACK.min(self.lifetime.days())..=DAYS_AHEAD {
+            let day = days.today + Duration::days(ahead);
+            if !days.has(day) {
+                create(connection, day).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transaction<Postgres> for DaysAhead {
+    const NAME: &'static str = "days_ahead";
+    type Output = i64;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<i64> {
+        Ok(Days::read(connection).await?.ahead())
+    }
+}
+
+impl Transaction<Postgres> for DropOld {
+    const NAME: &'static str = "drop_old";
     type Output = u64;
     const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<u64> {
-        sqlx::query(LOCK).execute(&mut *connection).await?;
-        sqlx::raw_sql("SET LOCAL lock_timeout = '1s'").execute(&mut *connection).await?;
-        let today: Date = sqlx::query(TODAY).fetch_one(&mut *connection).await?.try_get("today")?;
-        let found = sqlx::query(PARTITIONS).fetch_all(&mut *connection).await?;
-        let names: Vec<String> =
-            found.iter().map(|row| row.try_get("relname")).collect::<sqlx::Result<_>>()?;
-        let first_kept = lifetimes::promise(connection, today, self.lifetime).await?;
-        for ahead in -DAYS_BACK.min(self.lifetime.days())..=DAYS_AHEAD {
-            let day = today + Duration::days(ahead);
-            if !names.contains(&name(day)) {
-                create(connection, day).await?;
-            }
-        }
-        let mut dropped = 0;
-        let oldest = name(first_kept);
+        lock(connection).await?;
+        let days = Days::read(connection).await?;
+        let oldest = name(lifetimes::promise(connection, days.today, self.lifetime).await?);
         // Names sort as their days do.
-        for old in names.iter().filter(|name| name.starts_with(PREFIX) && **name < oldest) {
+        let old = days.names.iter().filter(|name| name.starts_with(PREFIX) && **name < oldest);
+        let mut dropped = 0;
+        for old in old {
             dropped += u64::from(drop_if_decided(connection, old).await?);
         }
         Ok(dropped)
     }
 }
 
+impl Days {
+    async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        let today = sqlx::query(TODAY).fetch_one(&mut *connection).await?.try_get("today")?;
+        let found = sqlx::query(PARTITIONS).fetch_all(connection).await?;
+        let names = found.iter().map(|row| row.try_get("relname"));
+        Ok(Self { today, names: names.collect::<sqlx::Result<_>>()? })
+    }
+
+    fn has(&self, day: Date) -> bool {
+        self.names.contains(&name(day))
+    }
+
+    /// Days after today up to the first that has none; -1 when it is today.
+    fn ahead(&self) -> i64 {
+        let mut days = 0;
+        while self.has(self.today + Duration::days(days)) {
+            days += 1;
+        }
+        days - 1
+    }
+}
+
+/// One process at a time, which waits as long as any transaction does; for tables it waits less.
+async fn lock(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(LOCK).execute(&mut *connection).await?;
+    sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await.map(drop)
+}
+
 fn name(day: Date) -> String {
     format!("{PREFIX}{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day())
 }
 
+/// As `CREATE TABLE … PARTITION OF` does, but without its lock: that one excludes claims and readers.
 async fn create(connection: &mut PgConnection, day: Date) -> sqlx::Result<()> {
     let next = day.next_day().ok_or_else(|| rows::odd("the end of time"))?;
+    let name = name(day);
     let statement = format!(
-        "CREATE TABLE {} PARTITION OF idempotency_keys FOR VALUES FROM ('{day}') TO ('{next}') WITH (fillfactor = 70)",
-        name(day)
+        "CREATE TABLE {name} (LIKE idempotency_keys INCLUDING ALL) WITH (fillfactor = 70);
+         ALTER TABLE idempotency_keys ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{next}')"
     );
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
 }
@@ -88,4 +153,23 @@ async fn drop_if_decided(connection: &mut PgConnection, partition: &str) -> sqlx
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
     tracing::info!(partition, "dropped an old partition");
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn days_ahead_are_counted_up_to_the_first_gap() {
+        let today = date!(2026 - 12 - 30);
+        let days = |ahead: &[i64]| Days {
+            today,
+            names: ahead.iter().map(|ahead| name(today + Duration::days(*ahead))).collect(),
+        };
+        assert_eq!(days(&[-2, -1, 0, 1, 2, 3]).ahead(), 3);
+        assert_eq!(days(&[0, 1, 3]).ahead(), 1);
+        assert_eq!(days(&[-1, 1]).ahead(), -1);
+    }
 }

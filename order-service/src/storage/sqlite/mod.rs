@@ -18,7 +18,7 @@ mod verify;
 use std::time::Duration;
 
 use database::{
-    DatabaseUrl, Discontinuity, Lineage, Position, Session, Sqlite, StoreError, Transaction,
+    DatabaseUrl, Discontinuity, Lineage, Needs, Position, Session, Sqlite, StoreError, Unready,
     lineage::partners::{ForgetPartners, ReadPartners, Remember},
 };
 use proto::{
@@ -26,7 +26,6 @@ use proto::{
     id::{AccountId, IdempotencyKey, ProductId},
 };
 use sqlx::{
-    SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::SqliteConnectOptions,
 };
@@ -47,6 +46,8 @@ use crate::order::{
 const PRUNE_ROUNDS: u32 = 1_000;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const NEEDS: Needs = Needs { program: "order-service", migrator: &MIGRATIONS, privileges: &[] };
 
 /// One connection to the orders in a SQLite file.
 pub struct SqliteStore {
@@ -75,7 +76,7 @@ impl Store for SqliteStore {
     }
 
     async fn look(&mut self) -> Result<Result<Position, Discontinuity>, StoreError> {
-        self.session.look().await
+        self.session.position().await
     }
 
     async fn resume(&mut self) -> Result<i64, StoreError> {
@@ -98,8 +99,8 @@ impl Store for SqliteStore {
         self.session.migrate(&MIGRATIONS).await
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
-        self.session.inspect(&mut Ping).await
+    async fn examine(&mut self) -> Result<(), Unready> {
+        self.session.examine(&NEEDS).await
     }
 
     async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
@@ -231,6 +232,14 @@ impl Store for SqliteStore {
         self.session.transact(&mut work).await
     }
 
+    async fn make_room(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn days_ahead(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
     async fn keep_keys(&mut self) -> Result<u64, StoreError> {
         let lifetime = self.leases.key_lifetime;
         let before = self.session.transact(&mut lifetimes::Promise { lifetime }).await?;
@@ -248,16 +257,5 @@ impl Store for SqliteStore {
     async fn verify(&mut self) -> Result<Vec<Breach>, StoreError> {
         let survey = Session::<Sqlite>::new(self.survey.clone());
         survey.patient(VERIFY_TIMEOUT).read(&mut verify::Verify).await
-    }
-}
-
-struct Ping;
-
-impl Transaction<Sqlite> for Ping {
-    const NAME: &'static str = "ping";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        sqlx::query("SELECT 1 FROM orders LIMIT 1").fetch_optional(connection).await.map(drop)
     }
 }
