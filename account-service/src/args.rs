@@ -61,7 +61,11 @@ pub enum Task {
     /// Check the books, print a JSON report, and exit with 1 on any breach
     Verify,
     /// Accept that a restore or a fail-over lost commits, and let the service work on this database again
-    Resume,
+    Resume {
+        /// Also give the database another identity: it is a copy, and the original goes on
+        #[arg(long)]
+        copy: bool,
+    },
 }
 
 /// Everything that was asked for, valid.

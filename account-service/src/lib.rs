@@ -102,8 +102,8 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
             tell(&serde_json::json!(report)).map_err(RunError::Report)?;
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Some(Task::Resume) => {
-            let epoch = Store::<B>::new(options).resume().await?;
+        Some(Task::Resume { copy }) => {
+            let epoch = Store::<B>::new(options).resume(copy).await?;
             println!("{}", serde_json::json!({ "epoch": epoch }));
             Ok(ExitCode::SUCCESS)
         }

@@ -121,6 +121,9 @@ struct ResumeArgs {
     /// Also forget which ledger the orders are paid from: the next account service that answers is taken
     #[arg(long)]
     forget_ledger: bool,
+    /// Also give the database another identity: it is a copy, and the original goes on
+    #[arg(long)]
+    copy: bool,
 }
 
 /// What to do.
@@ -139,6 +142,8 @@ pub enum Task {
     Resume {
         /// Also forget which ledger the orders are paid from.
         forget_ledger: bool,
+        /// Also give the database another identity.
+        is_copy: bool,
     },
 }
 
@@ -227,6 +232,9 @@ impl Args {
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
             problems.add("--account-timeout", "must be less than --lease");
         }
+        if give_up.zip(lifetime).is_some_and(|(give_up, life)| give_up * 2 > life.time()) {
+            problems.add("--give-up-after", "must be at most half of --key-lifetime");
+        }
         if lease.zip(give_up).is_some_and(|(lease, give_up)| give_up <= lease) {
             problems.add("--give-up-after", "must be more than --lease");
         }
@@ -274,7 +282,9 @@ impl TaskArgs {
                 Some(Task::Verify { outbox_age_max })
             }
             Self::Settlements(args) => args.validate(problems).map(Task::Settlements),
-            Self::Resume(ResumeArgs { forget_ledger }) => Some(Task::Resume { forget_ledger }),
+            Self::Resume(ResumeArgs { forget_ledger, copy }) => {
+                Some(Task::Resume { forget_ledger, is_copy: copy })
+            }
         }
     }
 }

@@ -111,6 +111,10 @@ pub async fn keep<S: Store>(
 /// Drives on as many overdue keys as there is room for. Answers whether it took up that many, and there may be more. A
 /// failed round is logged and tried again at the next tick.
 async fn complete<S: Store>(store: &mut S, placement: &Placement, room: &Arc<Semaphore>) -> bool {
+    // Keys that a restored backup brought back must not be given up before it is known that it is one.
+    if !placement.has_ledger() {
+        return false;
+    }
     let places: Vec<_> = std::iter::from_fn(|| Arc::clone(room).try_acquire_owned().ok()).collect();
     let free = places.len();
     if free == 0 {

@@ -150,7 +150,7 @@ impl Introducer {
 
         let reply = match self.handshake(own).await {
             Ok(reply) => reply,
-            Err(status) => return Ok(unanswered(&status)),
+            Err(status) => return Ok(unanswered(&status, &remembered)),
         };
         let Some((ledger, own_highest, now)) = read(reply) else {
             return Ok(Link::Refused("the account service answered a handshake wrongly".into()));
@@ -182,9 +182,11 @@ impl Introducer {
 
     fn set(&self, link: Link) {
         self.link.send_if_modified(|now| {
-            // What is known stays known while the account service is away.
+            // What is known stays known while the account service is away, or a pod of it cannot say.
+            let is_silent = matches!(&link, Link::Linked(Ledger { clock: None, .. }));
             let is_news = match (&*now, &link) {
                 (Link::Linked(_) | Link::Refused(_), Link::Unreachable(_)) => false,
+                (Link::Linked(_) | Link::Refused(_), Link::Linked(_)) if is_silent => false,
                 (before, after) => before != after,
             };
             if !is_news {
@@ -220,9 +222,12 @@ fn refusal(why: &Discontinuity) -> String {
     }
 }
 
-fn unanswered(status: &Status) -> Link {
+/// A version that knows no handshake is trusted to work on the ledger that is remembered, if one is. Its commands name that
+/// ledger, which pods of other versions check.
+fn unanswered(status: &Status, remembered: &[Position]) -> Link {
     if status.code() == Code::Unimplemented {
-        return Link::Linked(Ledger { id: None, clock: None });
+        let id = remembered.first().map(|ledger| ledger.database_id.clone());
+        return Link::Linked(Ledger { id, clock: None });
     }
     Link::Unreachable(format!("the account service cannot be reached: {}", status.message()))
 }

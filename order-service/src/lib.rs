@@ -119,7 +119,9 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
             settlements::run(open(), command).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Task::Resume { forget_ledger }) => resume(open(), forget_ledger).await,
+        Some(Task::Resume { forget_ledger, is_copy }) => {
+            resume(open(), forget_ledger, is_copy).await
+        }
         None => {
             tracing::info!(database = %config.database, "order-service starts");
             if S::MIGRATES_AT_START {
@@ -132,11 +134,15 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
     }
 }
 
-async fn resume<S: Store>(mut store: S, forget_ledger: bool) -> Result<ExitCode, RunError> {
+async fn resume<S: Store>(
+    mut store: S,
+    forget_ledger: bool,
+    is_copy: bool,
+) -> Result<ExitCode, RunError> {
     if forget_ledger {
         store.forget_ledger().await?;
     }
-    let epoch = store.resume().await?;
+    let epoch = store.resume(is_copy).await?;
     println!("{}", serde_json::json!({ "epoch": epoch, "ledger_forgotten": forget_ledger }));
     Ok(ExitCode::SUCCESS)
 }

@@ -219,10 +219,10 @@ async fn continues(desk: &Desk) -> Result<(), String> {
     }
 }
 
-/// How old a refusal in the ledger is that outlived its key.
+/// How old a refusal in the ledger is that is older than any claim.
 fn outlives(leases: &Leases) -> time::Duration {
-    let give_up = time::Duration::try_from(leases.give_up).unwrap_or(time::Duration::MAX);
-    standing::outlives(time::Duration::days(leases.key_lifetime.days()), give_up)
+    let give_up = time::Duration::try_from(leases.give_up);
+    standing::outlives(give_up.expect("a flag of a day at most"))
 }
 
 /// Where ids come from: UUIDv7, so that new rows lie side by side in their indexes. Nothing relies on their order.

@@ -108,8 +108,9 @@ impl<B: Tables> Store<B> {
     }
 
     /// Accepts that commits are gone. Answers the new epoch.
-    pub async fn resume(&mut self) -> Result<i64, StoreError> {
-        self.session.resume().await
+    /// `is_copy`: the database also gets another identity, because the one that it is a copy of goes on.
+    pub async fn resume(&mut self, is_copy: bool) -> Result<i64, StoreError> {
+        self.session.resume(is_copy).await
     }
 
     /// Runs commands, in order, in one transaction. Answers one outcome each.

@@ -154,6 +154,9 @@ async fn whatever_refuses_in_the_environment_is_unavailable_not_ready_and_named_
             if refusal.sqlstate == "3D000" {
                 Store::<Postgres>::new(options(&owner)).migrate().await.unwrap();
                 execute(&owner, &grant).await;
+                // The one that was made anew is another ledger, which this process must not go on with.
+                wait_for(&service, "503", "was expected").await;
+                continue;
             }
             wait_for(&service, "200", "").await;
             service.client.open_account(open(account, "10")).await.unwrap();
@@ -202,11 +205,11 @@ async fn a_batch_that_is_run_again_one_by_one_stops_when_the_database_goes_away(
     let store = || Store::<Postgres>::new(options(&url));
     store().migrate().await.unwrap();
     execute(&url, &[FAILING.to_owned()]).await;
-    let (desk, workers) = desk::open(vec![store()], vec![store()]);
+    let (desk, workers) = desk::open(database::Lineage::new(0), vec![store()], vec![store()]);
     let open = |id: i64| {
         let (desk, account_id) = (desk.clone(), AccountId::new(id).unwrap());
         let opening_balance = Money::parse("10").unwrap();
-        let currency = iso_currency::Currency::USD;
+        let currency = proto::Currency::USD;
         let command = Command::Open(OpenAccount { account_id, currency, opening_balance });
         async move { desk.carry_out(command).await }
     };

@@ -1,20 +1,16 @@
 //! The lineage's own tables, which each service's migrations make: `database_identity` (one row), `commit_counters` and
 //! `partner_positions`.
 
+use std::io;
+
 use sqlx::{AssertSqlSafe, PgConnection, Row, SqliteConnection};
 
 use super::{COUNTERS, Position};
-
-const IDENTITY: &str =
-    "SELECT CAST(database_id AS text) AS database_id, epoch, halted FROM database_identity";
 
 const COMMITS: &str =
     "SELECT CAST(counter AS bigint) AS counter, commits FROM commit_counters ORDER BY counter";
 
 const HALT: &str = "UPDATE database_identity SET halted = $1 WHERE halted IS NULL AND epoch = $2";
-
-const RESUME: &str =
-    "UPDATE database_identity SET epoch = epoch + 1, halted = NULL RETURNING epoch";
 
 const REMEMBERED: &str = "
     SELECT CAST(partner_id AS text) AS partner_id, epoch, commits FROM partner_positions ORDER BY partner_id";
@@ -37,8 +33,8 @@ pub trait LineageTables: Send {
     /// Writes down why no process may work on this database in this epoch.
     fn halt(&mut self, why: &str, epoch: i64) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Raises the epoch and lets work go on. Answers the new epoch.
-    fn resume(&mut self) -> impl Future<Output = sqlx::Result<i64>> + Send;
+    /// Raises the epoch and lets work go on. Answers the new epoch. `is_copy`: the database gets another identity.
+    fn resume(&mut self, is_copy: bool) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
     /// Keeps other transactions from changing partners until the end of this one.
     fn lock_partners(&mut self) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -55,10 +51,14 @@ pub trait LineageTables: Send {
 
 /// The same statements on both databases, but for how partners are locked.
 macro_rules! lineage_tables {
-    ($connection:ty, $lock_partners:literal) => {
+    ($connection:ty, $identity:expr, $resume:expr, $lock_partners:expr) => {
         impl LineageTables for $connection {
             async fn position(&mut self) -> sqlx::Result<(Position, Option<String>)> {
-                let identity = sqlx::query(IDENTITY).fetch_one(&mut *self).await?;
+                let identity = sqlx::query($identity).fetch_one(&mut *self).await?;
+                if identity.try_get("is_standby")? {
+                    let why = "a standby, which may be behind";
+                    return Err(sqlx::Error::Io(io::Error::other(why)));
+                }
                 let counted = sqlx::query(COMMITS).fetch_all(&mut *self).await?;
 
                 let commits = counted.iter().map(|row| row.try_get("commits"));
@@ -84,8 +84,8 @@ macro_rules! lineage_tables {
                 sqlx::query(HALT).bind(why).bind(epoch).execute(self).await.map(drop)
             }
 
-            async fn resume(&mut self) -> sqlx::Result<i64> {
-                sqlx::query(RESUME).fetch_one(self).await?.try_get("epoch")
+            async fn resume(&mut self, is_copy: bool) -> sqlx::Result<i64> {
+                sqlx::query($resume).bind(is_copy).fetch_one(self).await?.try_get("epoch")
             }
 
             async fn lock_partners(&mut self) -> sqlx::Result<()> {
@@ -122,9 +122,27 @@ macro_rules! lineage_tables {
     };
 }
 
-lineage_tables!(PgConnection, "LOCK TABLE partner_positions IN SHARE ROW EXCLUSIVE MODE");
-// A transaction that began IMMEDIATE is the only writer.
-lineage_tables!(SqliteConnection, "SELECT 1");
+lineage_tables!(
+    PgConnection,
+    "SELECT database_id::text, epoch, halted, pg_is_in_recovery() AS is_standby FROM database_identity",
+    // Above every epoch that was accepted before, also by a backup that is restored again.
+    "UPDATE database_identity
+     SET epoch = greatest(epoch + 1, extract(epoch FROM now())::bigint), halted = NULL,
+         database_id = CASE WHEN $1 THEN gen_random_uuid() ELSE database_id END
+     RETURNING epoch",
+    // A process that stops here holds the others up for so long and no longer.
+    "SET LOCAL lock_timeout = '250ms'; LOCK TABLE partner_positions IN SHARE ROW EXCLUSIVE MODE"
+);
+lineage_tables!(
+    SqliteConnection,
+    "SELECT database_id, epoch, halted, FALSE AS is_standby FROM database_identity",
+    "UPDATE database_identity
+     SET epoch = max(epoch + 1, unixepoch()), halted = NULL,
+         database_id = CASE WHEN ?1 THEN lower(hex(randomblob(16))) ELSE database_id END
+     RETURNING epoch",
+    // A transaction that began IMMEDIATE is the only writer.
+    "SELECT 1"
+);
 
 /// Counters in one value: the row is read and written whole, and only by these two functions.
 fn commits_text(commits: &[i64]) -> String {

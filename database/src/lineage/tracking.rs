@@ -16,27 +16,23 @@ impl<B: Backend> Session<B> {
         let (position, halted) = self.look(&mut ReadPosition).await?;
 
         let Some(lineage) = lineage else { return Ok(Ok(position)) };
-        let Err(why) = lineage.meet(before.as_ref(), position.clone(), halted) else {
-            return Ok(Ok(position));
-        };
-
-        // Other processes may not have seen as much as this one. Another database is none of theirs.
-        match &why {
-            Discontinuity::CommitsLost { .. } | Discontinuity::EpochBehind { .. } => {
-                let epoch = position.epoch;
-                self.look(&mut WriteHalt { why: why.to_string(), epoch }).await?;
+        if let Err(why) = lineage.meet(before.as_ref(), position.clone(), halted) {
+            // Other processes may not have seen as much as this one.
+            if let Some(seen) = before {
+                self.look(&mut WriteHalt { seen }).await?;
             }
-            Discontinuity::OtherDatabase { .. } | Discontinuity::Halted(_) => {}
+            return Ok(Err(why));
         }
-        Ok(Err(why))
+        Ok(Ok(position))
     }
 
-    /// Accepts that commits are gone: raises the epoch and lets work go on. Answers the new epoch.
+    /// Accepts that commits are gone: raises the epoch and lets work go on. Answers the new epoch. `is_copy`: the database
+    /// also gets another identity, because the one that it is a copy of goes on.
     ///
     /// # Errors
     /// When it was not written, or nobody knows.
-    pub async fn resume(&mut self) -> Result<i64, StoreError> {
-        self.look(&mut RaiseEpoch).await
+    pub async fn resume(&mut self, is_copy: bool) -> Result<i64, StoreError> {
+        self.look(&mut RaiseEpoch { is_copy }).await
     }
 }
 
@@ -80,9 +76,10 @@ impl<B: Backend> Transaction<B> for ReadPosition {
     }
 }
 
+/// Writes down that the database is behind what was seen of it. It is read again in the same transaction: the connection
+/// may lead to another server by now, one that took over from the server that was behind.
 struct WriteHalt {
-    why: String,
-    epoch: i64,
+    seen: Position,
 }
 
 impl<B: Backend> Transaction<B> for WriteHalt {
@@ -90,17 +87,28 @@ impl<B: Backend> Transaction<B> for WriteHalt {
     type Output = ();
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<()> {
-        connection.halt(&self.why, self.epoch).await
+        B::execute(connection, B::BEGIN).await?;
+        let (position, _) = connection.position().await?;
+        match position.follows(&self.seen) {
+            Err(why @ (Discontinuity::CommitsLost { .. } | Discontinuity::EpochBehind { .. })) => {
+                connection.halt(&why.to_string(), position.epoch).await?
+            }
+            // Another database's processes have seen what they have seen.
+            Err(Discontinuity::OtherDatabase { .. } | Discontinuity::Halted(_)) | Ok(()) => {}
+        }
+        B::execute(connection, "COMMIT").await
     }
 }
 
-struct RaiseEpoch;
+struct RaiseEpoch {
+    is_copy: bool,
+}
 
 impl<B: Backend> Transaction<B> for RaiseEpoch {
     const NAME: &'static str = "raise_epoch";
     type Output = i64;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<i64> {
-        connection.resume().await
+        connection.resume(self.is_copy).await
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Action, Notice, Order,
     key::{Claim, Decided, GAVE_UP, Outcome},
     request::Request,
+    standing::REFUNDED,
 };
 
 /// What the account service said.
@@ -207,12 +208,13 @@ impl Settled {
 fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
     let action = match (decision, &settlement.verdict) {
         (Decision::Placed(_), _) => Action::Capture,
-        // A refused reservation holds nothing.
-        (_, Verdict::Declined { .. }) => return None,
+        // A refused reservation holds nothing, but for one of which a part was given back before.
+        (_, Verdict::Declined { cause }) if cause != REFUNDED => return None,
         // The order that lives is this claim's own: its money is not to be given back.
         (Decision::Restored(order), _) if order.order_id == settlement.claim.order_id => {
             return None;
         }
+        // Also where the money was captured for an order that was lost since: a release then gives back what is left.
         (Decision::Failed(_) | Decision::Restored(_), _) => Action::Release,
     };
     let Claim { request, order_id, amount, .. } = &settlement.claim;

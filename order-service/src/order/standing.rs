@@ -6,22 +6,27 @@
 use proto::Money;
 use time::{Duration, OffsetDateTime};
 
-use super::{decision::Verdict, request::Basket};
+use super::decision::Verdict;
 
 /// The cause of a decline when the money was given back before the order was placed again.
 pub const REFUNDED: &str = "RESERVATION_REFUNDED";
+
+/// What clocks of two databases and a completer's round add to the age of a claim.
+const MARGIN: Duration = Duration::MINUTE;
 
 /// A reservation as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     /// What was asked for.
     pub amount: Money,
-    /// What was given back of what was taken.
+    /// Whether the amount is held.
+    pub is_held: bool,
+    /// What was taken, as only an order that was placed does.
+    pub captured: Money,
+    /// What was given back of it.
     pub refunded: Money,
-    /// Whether the amount is held or was taken.
-    pub is_good: bool,
-    /// How long ago it was made, by the ledger's clock.
-    pub age: Duration,
+    /// How long ago it was made, by the ledger's clock. `None`: the ledger's time is not known.
+    pub age: Option<Duration>,
 }
 
 /// What to do.
@@ -35,33 +40,44 @@ pub enum Standing {
     Priced(Money),
 }
 
-/// How old a refusal must be to be of an earlier life. A key's row is older than its refusal by `give_up` at most.
-pub fn outlives(lifetime: Duration, give_up: Duration) -> Duration {
-    lifetime - give_up
+/// From which age on a refusal is older than any claim that meets it: claims are decided within `give_up`.
+///
+/// A refusal that was lost with its key's row is outlived too. Nothing was taken for it, so that to ask again does no harm.
+pub fn outlives(give_up: Duration) -> Duration {
+    give_up + MARGIN
 }
 
-/// Judges what the ledger answered about a reservation of the order's own id that it had before.
+impl Reservation {
+    /// Whether an order was placed on it and some of its money is still taken.
+    pub fn is_paid(&self) -> bool {
+        self.refunded < self.captured
+    }
+}
+
+/// Judges what the ledger answered about a reservation of the order's own id that it had before. `mismatches`: it has
+/// another amount, which for the same request can only mean that prices changed.
 pub fn judge(
     verdict: Verdict,
     mismatches: bool,
-    basket: &Basket,
     before: &Reservation,
     outlives: Duration,
 ) -> Standing {
-    if mismatches {
-        // The price of products may have changed since. Another plain amount is another request.
-        return match basket {
-            Basket::Lines(_) if before.is_good => Standing::Priced(before.amount),
-            Basket::Lines(_) | Basket::Amount(_) => Standing::Final(verdict),
-        };
+    // Refused, or given back, or still held because nobody has told the ledger yet that it is to be given back.
+    if !before.is_paid() && before.age.is_some_and(|age| age >= outlives) {
+        return Standing::Outlived;
+    }
+    if mismatches && (before.is_held || before.is_paid()) {
+        return Standing::Priced(before.amount);
     }
 
     match verdict {
-        Verdict::Reserved if before.refunded.is_zero() => Standing::Final(Verdict::Reserved),
         // The order was cancelled before it was lost: it is not placed again for nothing.
-        Verdict::Reserved => Standing::Final(Verdict::Declined { cause: REFUNDED.into() }),
-        Verdict::Declined { .. } if before.age >= outlives => Standing::Outlived,
-        Verdict::Declined { .. } | Verdict::GaveUp => Standing::Final(verdict),
+        Verdict::Reserved if !before.refunded.is_zero() => {
+            Standing::Final(Verdict::Declined { cause: REFUNDED.into() })
+        }
+        verdict @ (Verdict::Reserved | Verdict::Declined { .. } | Verdict::GaveUp) => {
+            Standing::Final(verdict)
+        }
     }
 }
 
@@ -73,57 +89,62 @@ pub fn age(created_at: OffsetDateTime, now: OffsetDateTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::request::Line;
 
-    const LIFE: Duration = Duration::days(2);
+    const OUTLIVES: Duration = Duration::minutes(16);
 
     fn money(text: &str) -> Money {
         Money::parse_or_zero(text).unwrap()
     }
 
-    fn before(refunded: &str, is_good: bool, age: Duration) -> Reservation {
-        Reservation { amount: money("10"), refunded: money(refunded), is_good, age }
+    fn before(captured: &str, refunded: &str, age: impl Into<Option<Duration>>) -> Reservation {
+        let (captured, refunded) = (money(captured), money(refunded));
+        Reservation { amount: money("10"), is_held: false, captured, refunded, age: age.into() }
+    }
+
+    fn held(age: Duration) -> Reservation {
+        Reservation { is_held: true, ..before("0", "0", age) }
     }
 
     fn declined() -> Verdict {
         Verdict::Declined { cause: "INSUFFICIENT_FUNDS".into() }
     }
 
-    fn lines() -> Basket {
-        let product_id = proto::id::ProductId::new(1).unwrap();
-        Basket::of_lines(vec![Line { product_id, quantity: 1 }])
-    }
-
-    fn amount() -> Basket {
-        Basket::Amount(money("10"))
-    }
-
     #[test]
     fn a_reservation_of_a_lost_order_pays_for_it_again_unless_it_was_given_back() {
-        let judge = |refunded| {
-            let before = before(refunded, true, Duration::HOUR);
-            judge(Verdict::Reserved, false, &amount(), &before, LIFE)
-        };
-        assert_eq!(judge("0"), Standing::Final(Verdict::Reserved));
-        let refunded = Verdict::Declined { cause: REFUNDED.into() };
-        assert_eq!(judge("10"), Standing::Final(refunded.clone()));
-        assert_eq!(judge("4"), Standing::Final(refunded));
+        let judge =
+            |refunded, age| judge(Verdict::Reserved, false, &before("10", refunded, age), OUTLIVES);
+        let (young, old) = (Duration::MINUTE, Duration::days(9));
+        let refunded = Standing::Final(Verdict::Declined { cause: REFUNDED.into() });
+        assert_eq!(judge("0", young), Standing::Final(Verdict::Reserved));
+        assert_eq!(judge("0", old), Standing::Final(Verdict::Reserved));
+        assert_eq!(judge("4", old), refunded);
+        assert_eq!(judge("10", young), refunded);
+        assert_eq!(judge("10", old), Standing::Outlived);
     }
 
     #[test]
-    fn a_refusal_is_final_within_the_lifetime_of_a_key_and_outlived_after_it() {
-        let judge = |age| judge(declined(), false, &amount(), &before("0", false, age), LIFE);
-        assert_eq!(judge(Duration::HOUR), Standing::Final(declined()));
-        assert_eq!(judge(LIFE), Standing::Outlived);
+    fn a_hold_that_an_earlier_life_of_the_key_left_pays_for_nothing() {
+        let judge = |age| judge(Verdict::Reserved, false, &held(age), OUTLIVES);
+        assert_eq!(judge(Duration::MINUTE), Standing::Final(Verdict::Reserved));
+        assert_eq!(judge(OUTLIVES), Standing::Outlived);
     }
 
     #[test]
-    fn lines_keep_the_price_that_was_reserved_and_another_amount_is_another_request() {
-        let judge = |basket, is_good| {
-            judge(declined(), true, &basket, &before("0", is_good, Duration::HOUR), LIFE)
-        };
-        assert_eq!(judge(lines(), true), Standing::Priced(money("10")));
-        assert_eq!(judge(lines(), false), Standing::Final(declined()));
-        assert_eq!(judge(amount(), true), Standing::Final(declined()));
+    fn a_refusal_of_this_claim_is_final_and_an_older_one_is_outlived_whatever_it_was_for() {
+        for mismatches in [false, true] {
+            let judge = |age: Option<Duration>| {
+                judge(declined(), mismatches, &before("0", "0", age), OUTLIVES)
+            };
+            assert_eq!(judge(Some(Duration::SECOND)), Standing::Final(declined()));
+            assert_eq!(judge(Some(OUTLIVES)), Standing::Outlived);
+            assert_eq!(judge(None), Standing::Final(declined()));
+        }
+    }
+
+    #[test]
+    fn lines_whose_prices_changed_keep_the_price_that_was_reserved() {
+        for before in [before("10", "0", Duration::HOUR), held(Duration::MINUTE)] {
+            assert_eq!(judge(declined(), true, &before, OUTLIVES), Standing::Priced(money("10")));
+        }
     }
 }

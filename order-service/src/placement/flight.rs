@@ -12,7 +12,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use failpoint::{Point, reach};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -38,6 +38,9 @@ const LOCATE_PAUSE: Duration = Duration::from_millis(20);
 /// Times a flight asks for a reservation under what the answer before told it: a price, or the next life of the key.
 const RESERVE_ROUNDS: u32 = 64;
 
+/// How long a request waits for the account service before anything is claimed for it.
+const LINK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// First fences are below 2^30.
 const FIRST_FENCE_MASK: u32 = (1 << 30) - 1;
 
@@ -61,6 +64,8 @@ pub(super) enum Landing {
     Reused,
     /// The basket has no price, and nothing was claimed.
     Unpriced(Unpriced),
+    /// The account service was not reached yet, or works on another ledger. Nothing was claimed.
+    NoLedger,
     /// The key is claimed and undecided.
     Unknown,
     /// The desk failed before anything was claimed, or the service did.
@@ -97,8 +102,12 @@ impl Flight {
 
     /// `taken`: somebody probably has the key, so it is read before it is claimed.
     async fn find(&self, request: Arc<Request>, taken: bool) -> Landing {
+        // A pod that has just started has not been told its database's id yet.
+        if self.ids().is_none() {
+            self.parts.link.clone().is_linked(Instant::now() + LINK_PATIENCE).await;
+        }
         let Some(ids) = self.ids() else { return Landing::Trouble(Trouble::Unavailable) };
-        let order_id = ids.derive(request.account, &request.key, 0);
+        let order_id = ids.derive(&request, 0);
         let claim = NewClaim { request, order_id, fence: self.first_fence() };
         let mut perhaps_claimed = false;
         let mut pause = LOCATE_PAUSE;
@@ -123,11 +132,20 @@ impl Flight {
     /// Flies for a key that somebody left behind.
     pub(super) async fn resume(self, Overdue { row, give_up }: Overdue) -> Landing {
         match self.take_over(row.claim).await {
-            Ok(Some(claim)) if give_up => self.settle(claim, Verdict::GaveUp).await,
+            Ok(Some(claim)) if give_up && !self.was_placed(&claim).await => {
+                self.settle(claim, Verdict::GaveUp).await
+            }
             Ok(Some(claim)) => self.work(claim).await,
             Ok(None) => Landing::Running,
             Err(trouble) => Landing::Trouble(trouble),
         }
+    }
+
+    /// Whether an order was placed on this key and lost with its database's last commits: its money was taken, and whoever
+    /// placed it was told so.
+    async fn was_placed(&self, claim: &Claim) -> bool {
+        let before = self.parts.accounts.reservation(claim).await;
+        before.is_ok_and(|before| before.is_some_and(|before| before.is_paid()))
     }
 
     /// Notes in `perhaps_claimed` when, from now on, nobody may be told that nothing was done.
@@ -143,6 +161,11 @@ impl Flight {
                 return self.judge(claim, row).await;
             }
             guard::count_stale();
+        }
+        if self.parts.link.ledger().is_err() {
+            if let Some(located) = self.locate_without_ledger(claim).await? {
+                return Ok(located);
+            }
         }
         reach(Point::BeforeClaim);
         let unpriced = match self.parts.desk.claim(claim.clone()).await? {
@@ -163,6 +186,27 @@ impl Flight {
                 Ok(unpriced.map_or(Located::Moved, |why| Located::Landed(Landing::Unpriced(why))))
             }
         }
+    }
+
+    /// While the ledger may not be asked no key is claimed or taken over, and those that are decided are answered. `None`:
+    /// the ledger may be asked by now.
+    async fn locate_without_ledger(&self, claim: &NewClaim) -> Result<Option<Located>, Trouble> {
+        let row = self.read(claim).await?;
+        let finding = row.as_ref().map(|row| row.judge(&claim.request, claim.fence));
+        let landing = match (row, finding) {
+            (Some(row), Some(Finding::Decided(decided))) => {
+                Landing::Decided { claim: row.claim, decided, fresh: false }
+            }
+            (_, Some(Finding::Reused)) => Landing::Reused,
+            (_, Some(Finding::Running)) => Landing::Running,
+            (_, Some(Finding::Mine | Finding::LeaseOver)) | (None, _) | (Some(_), None) => {
+                if self.parts.link.clone().is_linked(Instant::now() + LINK_PATIENCE).await {
+                    return Ok(None);
+                }
+                Landing::NoLedger
+            }
+        };
+        Ok(Some(Located::Landed(landing)))
     }
 
     async fn read(&self, claim: &NewClaim) -> Result<Option<KeyRow>, Trouble> {
@@ -237,23 +281,17 @@ impl Flight {
             return Ok(Standing::Final(verdict));
         }
 
-        let before = match (self.parts.accounts.reservation(claim).await, &verdict) {
-            (Ok(before), _) => before,
-            // Nothing is placed on a reservation that may have been given back.
-            (Err(status), Verdict::Reserved) => return Err(status),
-            (Err(_), Verdict::Declined { .. } | Verdict::GaveUp) => None,
-        };
-        let Some(before) = before else { return Ok(Standing::Final(verdict)) };
-        let basket = &claim.request.basket;
-        Ok(standing::judge(verdict, mismatches, basket, &before, self.parts.outlives))
+        // Nothing is decided by a reservation that cannot be read: it may have been given back, or be of an earlier life.
+        let before = self.parts.accounts.reservation(claim).await?;
+        let before = before.ok_or_else(|| Status::unavailable("the reservation is gone"))?;
+        Ok(standing::judge(verdict, mismatches, &before, self.parts.outlives))
     }
 
     /// The id of the key's order in the next life of the key. `None`: this one's id was not derived.
     fn next_generation(&self, claim: &Claim) -> Option<Uuid> {
-        let Request { account, key, .. } = &*claim.request;
         let ids = self.ids()?;
-        let generation = ids.generation_of(*account, key, claim.order_id)?;
-        Some(ids.derive(*account, key, generation + 1))
+        let generation = ids.generation_of(&claim.request, claim.order_id)?;
+        Some(ids.derive(&claim.request, generation + 1))
     }
 
     fn ids(&self) -> Option<OrderIds> {

@@ -145,8 +145,7 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Which ledger the account service works on.
     pub link: LedgerLink,
-    /// How long a refused key stays refused, as a bound for the age of a refusal in the ledger: see
-    /// [`crate::order::standing::outlives`].
+    /// From which age on a refusal of the ledger is older than any claim: see [`crate::order::standing::outlives`].
     pub outlives: time::Duration,
     /// Where notices go that this process has leased.
     pub notices: mpsc::Sender<Notice>,
@@ -177,11 +176,6 @@ impl Placement {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer_by = deadline - ANSWER_MARGIN.min(left / 4);
         let request = Arc::new(request);
-
-        // A key is claimed only if the ledger is the one that pays for these orders.
-        if !self.parts.link.clone().is_linked(answer_by).await {
-            return Err(PlaceError::NoLedger);
-        }
 
         let mut pause = LOOK_FIRST;
         loop {
@@ -228,6 +222,11 @@ impl Placement {
         });
         tracing::debug!(flies, "a key that was left behind");
         flies
+    }
+
+    /// Whether the ledger that pays for these orders may be asked.
+    pub fn has_ledger(&self) -> bool {
+        self.parts.link.ledger().is_ok()
     }
 
     /// From now on nobody waits here for another process: a lease may last longer than this process has left. Such
@@ -281,6 +280,7 @@ fn answer(landing: &Landing, first: bool, on_duplicate: OnDuplicate) -> Result<P
         Landing::Running => return Err(duplicate("E301", PlaceError::InProgress)),
         Landing::Reused => return Err(duplicate("E305", PlaceError::KeyReused)),
         Landing::Unpriced(unpriced) => return Err((*unpriced).into()),
+        Landing::NoLedger => return Err(PlaceError::NoLedger),
         Landing::Unknown => return Err(PlaceError::OutcomeUnknown),
         Landing::Trouble(trouble) => return Err((*trouble).into()),
     };

@@ -30,6 +30,11 @@ impl KeyLifetime {
         (is_whole && DAYS.contains(&days)).then_some(Self(days))
     }
 
+    /// As a time.
+    pub fn time(self) -> Duration {
+        DAY * u32::from(self.0)
+    }
+
     /// In days.
     pub fn days(self) -> i64 {
         self.0.into()

@@ -196,8 +196,9 @@ pub trait Store: Sized + Send + 'static {
         &mut self,
     ) -> impl Future<Output = Result<Result<Position, Discontinuity>, StoreError>> + Send;
 
-    /// Accepts that commits are gone. Answers the new epoch.
-    fn resume(&mut self) -> impl Future<Output = Result<i64, StoreError>> + Send;
+    /// Accepts that commits are gone. Answers the new epoch. `is_copy`: the database also gets another identity, because the
+    /// one that it is a copy of goes on.
+    fn resume(&mut self, is_copy: bool) -> impl Future<Output = Result<i64, StoreError>> + Send;
 
     /// Reads the highest positions that were told of ledgers: of one, unless another was never forgotten.
     fn ledgers(&mut self) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;

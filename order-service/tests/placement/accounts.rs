@@ -11,8 +11,8 @@ use proto::{
         Account, ApplyReply, ApplyRequest, CaptureReply, CaptureRequest, DepositReply,
         DepositRequest, GetAccountRequest, GetReservationRequest, HandshakeReply, HandshakeRequest,
         ListEntriesReply, ListEntriesRequest, OpenAccountRequest, Outcome, RefundReply,
-        RefundRequest, Refusal, ReleaseReply, ReleaseRequest, Reservation, ReserveReply,
-        ReserveRequest,
+        RefundRequest, Refusal, ReleaseReply, ReleaseRequest, Reservation, ReservationState,
+        ReserveReply, ReserveRequest,
         account_service_server::{AccountService, AccountServiceServer},
         command::Command,
     },
@@ -217,9 +217,30 @@ impl AccountService for Accounts {
 
     async fn get_reservation(
         &self,
-        _: Request<GetReservationRequest>,
+        request: Request<GetReservationRequest>,
     ) -> Result<Response<Reservation>, Status> {
-        Err(Status::unimplemented("orders never read reservations"))
+        let GetReservationRequest { account_id, reserve_id } = request.into_inner();
+        let asked = self.asked().into_iter().rev().find_map(|asked| match asked {
+            Asked::Reserve { reserve_id: id, amount, .. } if id == reserve_id => Some(amount),
+            Asked::Reserve { .. }
+            | Asked::Capture { .. }
+            | Asked::Release { .. }
+            | Asked::Refund { .. } => None,
+        });
+        let amount = asked.ok_or_else(|| Status::not_found("was never asked for"))?;
+        let is_declined = *self.mood.borrow() == Mood::Decline;
+        let state = if is_declined { ReservationState::Declined } else { ReservationState::Held };
+        let zero = || "0".to_owned();
+        Ok(Response::new(Reservation {
+            account_id,
+            order_id: reserve_id.clone(),
+            reserve_id,
+            amount,
+            captured_amount: zero(),
+            refunded_amount: zero(),
+            state: state.into(),
+            ..Reservation::default()
+        }))
     }
 
     async fn list_entries(

@@ -77,13 +77,14 @@ async fn an_accepted_loss_lets_work_go_on<S: Fresh>() {
     go_back(&place).await;
     store.look().await.unwrap().unwrap_err();
 
-    assert_eq!(place.store::<S>(LONG).resume().await.unwrap(), 2);
+    let epoch = place.store::<S>(LONG).resume(false).await.unwrap();
+    assert!(epoch > 1, "{epoch}");
     store.look().await.unwrap().unwrap();
     commit(&mut store).await.unwrap();
 
     // The backup of before, once more.
     place.execute("UPDATE database_identity SET epoch = 1").await;
-    let older = Discontinuity::EpochBehind { seen: 2, found: 1 };
+    let older = Discontinuity::EpochBehind { seen: epoch, found: 1 };
     assert_eq!(store.look().await.unwrap(), Err(older));
 }
 

@@ -142,7 +142,7 @@ impl Drop for Volume {
 
 async fn log_in(service: Service, port: u16) {
     let options = Program::of(Overlay::Local, service).database;
-    let options = options.clone().host(&Ipv4Addr::LOCALHOST.to_string()).port(port);
+    let options = (*options).clone().host(&Ipv4Addr::LOCALHOST.to_string()).port(port);
     let began = Instant::now();
     let mut connection = loop {
         match PgConnection::connect_with(&options).await {

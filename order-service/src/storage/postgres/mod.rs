@@ -83,8 +83,8 @@ impl Store for PostgresStore {
         self.session.position().await
     }
 
-    async fn resume(&mut self) -> Result<i64, StoreError> {
-        self.session.resume().await
+    async fn resume(&mut self, is_copy: bool) -> Result<i64, StoreError> {
+        self.session.resume(is_copy).await
     }
 
     async fn ledgers(&mut self) -> Result<Vec<Position>, StoreError> {
