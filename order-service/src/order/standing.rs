@@ -20,6 +20,8 @@ pub struct Reservation {
     pub refunded: Money,
     /// Whether the amount is held or was taken.
     pub is_good: bool,
+    /// Whether it was taken.
+    pub is_captured: bool,
     /// How long ago it was made, by the ledger's clock.
     pub age: Duration,
 }
@@ -82,7 +84,13 @@ mod tests {
     }
 
     fn before(refunded: &str, is_good: bool, age: Duration) -> Reservation {
-        Reservation { amount: money("10"), refunded: money(refunded), is_good, age }
+        Reservation {
+            amount: money("10"),
+            refunded: money(refunded),
+            is_good,
+            is_captured: false,
+            age,
+        }
     }
 
     fn declined() -> Verdict {

@@ -11,7 +11,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use failpoint::{Point, reach};
+use failpoint::{Point, draws_ids, reach};
 use tokio::time::sleep;
 use tonic::Status;
 use uuid::Uuid;
@@ -98,7 +98,11 @@ impl Flight {
     /// `taken`: somebody probably has the key, so it is read before it is claimed.
     async fn find(&self, request: Arc<Request>, taken: bool) -> Landing {
         let Some(ids) = self.ids() else { return Landing::Trouble(Trouble::Unavailable) };
-        let order_id = ids.derive(request.account, &request.key, 0);
+        let order_id = if draws_ids() {
+            (self.parts.new_id)()
+        } else {
+            ids.derive(request.account, &request.key, 0)
+        };
         let claim = NewClaim { request, order_id, fence: self.first_fence() };
         let mut perhaps_claimed = false;
         let mut pause = LOCATE_PAUSE;
@@ -123,11 +127,29 @@ impl Flight {
     /// Flies for a key that somebody left behind.
     pub(super) async fn resume(self, Overdue { row, give_up }: Overdue) -> Landing {
         match self.take_over(row.claim).await {
-            Ok(Some(claim)) if give_up => self.settle(claim, Verdict::GaveUp).await,
+            Ok(Some(claim)) if give_up => self.give_up(claim).await,
             Ok(Some(claim)) => self.work(claim).await,
             Ok(None) => Landing::Running,
             Err(trouble) => Landing::Trouble(trouble),
         }
+    }
+
+    /// Decides a key that was undecided for too long. Its order may have been placed all the same, and lost with its
+    /// database's last commits: what was paid is placed again.
+    async fn give_up(&self, claim: Claim) -> Landing {
+        let before = self.parts.accounts.reservation(&claim).await.ok().flatten();
+        let paid = before.filter(|before| before.is_captured && before.amount == claim.amount);
+        let standing = paid.map(|paid| {
+            let basket = &claim.request.basket;
+            standing::judge(Verdict::Reserved, false, basket, &paid, self.parts.outlives)
+        });
+
+        let verdict = match standing {
+            Some(Standing::Final(verdict)) => verdict,
+            // While the account service is away nobody knows; it is told to release.
+            Some(Standing::Outlived | Standing::Priced(_)) | None => Verdict::GaveUp,
+        };
+        self.settle(claim, verdict).await
     }
 
     /// Notes in `perhaps_claimed` when, from now on, nobody may be told that nothing was done.

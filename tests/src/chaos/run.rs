@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::callers::{self, Desk};
 use super::checker::{self, Breach, Case, Rule};
 use super::history::{Answer, Call, Operation};
+use super::place::Place;
 use super::schedule::{Backend, Event, schedule};
 use super::sometimes::Sometimes;
 use super::state::State;
-use super::world::{Place, World};
+use super::world::World;
 use crate::HarnessError;
 
 /// Between two looks at the counters.
@@ -98,6 +99,10 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     stop.cancel();
     let all = async { while clients.join_next().await.is_some() {} };
     let _aborted_with_the_set = timeout(LAST_CALLS, all).await;
+    let restored = match order.without.filter(|without| !goes_back(*without)) {
+        None => world.restore(&desk, &pods).await?,
+        Some(_) => None,
+    };
     let began = Instant::now();
     world.quiet().await?;
     let quiet_after = began.elapsed();
@@ -112,11 +117,18 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     for ((began, ended), key) in std::mem::take(&mut world.forgotten) {
         state.forgotten.entry(key).or_default().push((desk.micros(began), desk.micros(ended)));
     }
+    state.restored = restored;
     let mut breaches = checker::check(Case { opening: &opening, history: &history, state: &state });
     let wrong = world.verify().await?;
     let of_books = |why| Breach { rule: Rule::BooksAreSound, why, history: Vec::new() };
     breaches.extend(wrong.into_iter().map(of_books));
     Ok(report(order, &events, quiet_after, &history, &state, &sometimes, breaches))
+}
+
+/// Whether a run without this safeguard goes back to the copy. Where ids are drawn for the sake of another safeguard, that
+/// would be found instead.
+fn goes_back(without: Safeguard) -> bool {
+    without == Safeguard::DerivedIds || !without.draws_ids()
 }
 
 /// Carries the schedule out and looks at the counters meanwhile.
@@ -167,6 +179,7 @@ fn report(
     }
     let mut sometimes = sometimes.counts(history);
     sometimes.insert("refusal_forgotten", state.forgotten.len() as u64);
+    sometimes.insert("lost_and_placed_again", placed_again(history, state));
     let cannot =
         |name: &&str| *name == "commit_unknown" && order.place.backend() == Backend::Sqlite;
     let never = sometimes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name);
@@ -195,6 +208,19 @@ fn report(
         breaches_total,
         breaches,
     }
+}
+
+/// Orders that callers were told of, lost, and placed once more.
+fn placed_again(history: &[Operation], state: &State) -> u64 {
+    let Some((_, restored)) = state.restored else { return 0 };
+    let is_fresh = |o: &&Operation| {
+        o.sent_us >= restored && matches!(o.answer, Answer::Placed { replayed: false, .. })
+    };
+    let ids = history.iter().filter(is_fresh).filter_map(|o| o.answer.order_id());
+    let fresh: std::collections::HashSet<_> = ids.collect();
+    let before = history.iter().filter(|o| o.sent_us < restored);
+    let told: std::collections::HashSet<_> = before.filter_map(|o| o.answer.order_id()).collect();
+    fresh.intersection(&told).count() as u64
 }
 
 fn unknown(history: &[Operation], state: &State) -> (usize, usize) {
