@@ -1,6 +1,7 @@
 //! One run: load, faults on schedule, quiet, judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub struct Report {
     pub never: Vec<&'static str>,
     /// All of them.
     pub breaches_total: usize,
+    /// Of them, those of each rule.
+    pub breaches_by_rule: BTreeMap<String, usize>,
     /// The first, smallest history first.
     pub breaches: Vec<Breach>,
 }
@@ -171,12 +174,6 @@ fn report(
     sometimes: &Sometimes,
     mut breaches: Vec<Breach>,
 ) -> Report {
-    let mut faults = BTreeMap::new();
-    for event in events {
-        let kind = format!("{:?}", event.fault);
-        let kind = kind.split('(').next().unwrap_or_default().to_owned();
-        *faults.entry(kind).or_default() += 1;
-    }
     let mut sometimes = sometimes.counts(history);
     sometimes.insert("refusal_forgotten", state.forgotten.len() as u64);
     sometimes.insert("lost_and_placed_again", placed_again(history, state));
@@ -186,6 +183,7 @@ fn report(
     let never: Vec<_> = never.filter(|name| !cannot(name)).collect();
     let (unknown, unknown_placed) = unknown(history, state);
     let breaches_total = breaches.len();
+    let breaches_by_rule = counted(breaches.iter().map(|breach| breach.rule));
     breaches.truncate(SHOWN);
     Report {
         ok: breaches_total == 0 && (order.length < FULL || never.is_empty()),
@@ -198,7 +196,7 @@ fn report(
         },
         without: order.without.map(|safeguard| safeguard.to_string()),
         operations: history.len(),
-        faults,
+        faults: counted(events.iter().map(|event| event.fault)),
         orders: state.orders.len(),
         unknown,
         unknown_placed,
@@ -206,8 +204,20 @@ fn report(
         sometimes,
         never,
         breaches_total,
+        breaches_by_rule,
         breaches,
     }
+}
+
+/// How many there are of each kind, by the name of its variant.
+fn counted(all: impl Iterator<Item = impl Debug>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for one in all {
+        let kind = format!("{one:?}");
+        let kind = kind.split('(').next().unwrap_or_default().to_owned();
+        *counts.entry(kind).or_default() += 1;
+    }
+    counts
 }
 
 /// Orders that callers were told of, lost, and placed once more.
@@ -217,14 +227,14 @@ fn placed_again(history: &[Operation], state: &State) -> u64 {
         o.sent_us >= restored && matches!(o.answer, Answer::Placed { replayed: false, .. })
     };
     let ids = history.iter().filter(is_fresh).filter_map(|o| o.answer.order_id());
-    let fresh: std::collections::HashSet<_> = ids.collect();
+    let fresh: HashSet<_> = ids.collect();
     let before = history.iter().filter(|o| o.sent_us < restored);
-    let told: std::collections::HashSet<_> = before.filter_map(|o| o.answer.order_id()).collect();
+    let told: HashSet<_> = before.filter_map(|o| o.answer.order_id()).collect();
     fresh.intersection(&told).count() as u64
 }
 
 fn unknown(history: &[Operation], state: &State) -> (usize, usize) {
-    let placed: std::collections::HashSet<_> =
+    let placed: HashSet<_> =
         state.orders.iter().map(|order| (order.account, order.key.as_str())).collect();
     let keys = history.iter().filter_map(|operation| match (&operation.call, &operation.answer) {
         (Call::Place { account, key, .. }, Answer::Unknown(_)) => Some((*account, key.as_str())),
