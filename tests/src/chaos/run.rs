@@ -102,10 +102,7 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     stop.cancel();
     let all = async { while clients.join_next().await.is_some() {} };
     let _aborted_with_the_set = timeout(LAST_CALLS, all).await;
-    let restored = match order.without.filter(|without| !goes_back(*without)) {
-        None => world.restore(&desk, &pods).await?,
-        Some(_) => None,
-    };
+    let restored = if goes_back(order.without) { world.restore(&desk, &pods).await? } else { None };
     let began = Instant::now();
     world.quiet().await?;
     let quiet_after = began.elapsed();
@@ -128,10 +125,10 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     Ok(report(order, &events, quiet_after, &history, &state, &sometimes, breaches))
 }
 
-/// Whether a run without this safeguard goes back to the copy. Where ids are drawn for the sake of another safeguard, that
-/// would be found instead.
-fn goes_back(without: Safeguard) -> bool {
-    without == Safeguard::DerivedIds || !without.draws_ids()
+/// Whether a run goes back to the copy. Without another safeguard than that against its loss it does not: ids that are drawn
+/// for the sake of that one would be found instead, and a repair would mend what is to be found.
+fn goes_back(without: Option<Safeguard>) -> bool {
+    without.is_none_or(|without| without == Safeguard::DerivedIds)
 }
 
 /// Carries the schedule out and looks at the counters meanwhile.
