@@ -109,6 +109,11 @@ mod armed {
     pub fn is_off(safeguard: Safeguard) -> bool {
         PLAN.get().is_some_and(|plan| plan.without == Some(safeguard))
     }
+
+    /// Whether this process draws the ids of orders.
+    pub fn draws_ids() -> bool {
+        PLAN.get().and_then(|plan| plan.without).is_some_and(Safeguard::draws_ids)
+    }
 }
 
 #[cfg(not(feature = "enabled"))]
@@ -126,6 +131,12 @@ mod armed {
     /// Never: the feature is off.
     #[inline(always)]
     pub const fn is_off(_: Safeguard) -> bool {
+        false
+    }
+
+    /// Never: the feature is off.
+    #[inline(always)]
+    pub const fn draws_ids() -> bool {
         false
     }
 }

@@ -19,18 +19,41 @@ pub enum Safeguard {
     SingleReserveId,
     /// The claim is committed before the account service is called.
     ClaimCommit,
+    /// Equal jobs of one batch get equal answers.
+    BatchDuplicates,
+    /// A cancel whose refund is refused gives back the rest.
+    RefundRest,
+    /// An order's id is derived from its key.
+    DerivedIds,
 }
 
 impl Safeguard {
     /// Every safeguard.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::FenceCheck,
         Self::Tombstone,
         Self::DeclineMemory,
         Self::OrderUnique,
         Self::SingleReserveId,
         Self::ClaimCommit,
+        Self::BatchDuplicates,
+        Self::RefundRest,
+        Self::DerivedIds,
     ];
+
+    /// Whether ids are drawn without this safeguard. Derived ids would keep the harm of the others here from happening:
+    /// two orders by one key have one primary key then, and duplicates one reservation.
+    pub const fn draws_ids(self) -> bool {
+        match self {
+            Self::OrderUnique | Self::ClaimCommit | Self::DerivedIds => true,
+            Self::FenceCheck
+            | Self::Tombstone
+            | Self::DeclineMemory
+            | Self::SingleReserveId
+            | Self::BatchDuplicates
+            | Self::RefundRest => false,
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -40,6 +63,9 @@ impl Safeguard {
             Self::OrderUnique => "order-unique",
             Self::SingleReserveId => "single-reserve-id",
             Self::ClaimCommit => "claim-commit",
+            Self::BatchDuplicates => "batch-duplicates",
+            Self::RefundRest => "refund-rest",
+            Self::DerivedIds => "derived-ids",
         }
     }
 }

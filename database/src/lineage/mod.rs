@@ -83,10 +83,10 @@ impl Lineage {
     /// Takes over what another service has seen of this database. If it is more than there is, the next position that is
     /// read halts the process.
     pub fn learn(&self, position: &Position) {
-        if let Some(seen) = &mut self.state().seen {
-            if seen.database_id == position.database_id {
-                seen.merge(position);
-            }
+        if let Some(seen) = &mut self.state().seen
+            && seen.database_id == position.database_id
+        {
+            seen.merge(position);
         }
     }
 

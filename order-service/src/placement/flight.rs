@@ -11,7 +11,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use failpoint::{Point, reach};
+use failpoint::{Point, draws_ids, reach};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl Flight {
             self.parts.link.clone().is_linked(Instant::now() + LINK_PATIENCE).await;
         }
         let Some(ids) = self.ids() else { return Landing::Trouble(Trouble::Unavailable) };
-        let order_id = ids.derive(&request, 0);
+        let order_id = if draws_ids() { (self.parts.new_id)() } else { ids.derive(&request, 0) };
         let claim = NewClaim { request, order_id, fence: self.first_fence() };
         let mut perhaps_claimed = false;
         let mut pause = LOCATE_PAUSE;
@@ -162,10 +162,10 @@ impl Flight {
             }
             guard::count_stale();
         }
-        if self.parts.link.ledger().is_err() {
-            if let Some(located) = self.locate_without_ledger(claim).await? {
-                return Ok(located);
-            }
+        if self.parts.link.ledger().is_err()
+            && let Some(located) = self.locate_without_ledger(claim).await?
+        {
+            return Ok(located);
         }
         reach(Point::BeforeClaim);
         let unpriced = match self.parts.desk.claim(claim.clone()).await? {

@@ -1,6 +1,11 @@
 //! The rows that a batch asked for.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+use failpoint::{Safeguard, is_off};
 
 /// Rows by what they were asked for.
 ///
@@ -11,7 +16,16 @@ pub(super) struct Found<K, V>(HashMap<K, V>);
 impl<K: Eq + Hash, V: Clone> Found<K, V> {
     /// One answer per job, in their order.
     pub(super) fn answers(&self, asked: &[K]) -> Vec<Option<V>> {
+        if is_off(Safeguard::BatchDuplicates) {
+            return self.answers_of_the_first(asked);
+        }
         asked.iter().map(|name| self.0.get(name).cloned()).collect()
+    }
+
+    /// What [`Safeguard::BatchDuplicates`] keeps from happening: of equal jobs only the first gets the row.
+    fn answers_of_the_first(&self, asked: &[K]) -> Vec<Option<V>> {
+        let mut seen = HashSet::new();
+        asked.iter().map(|name| self.0.get(name).filter(|_| seen.insert(name)).cloned()).collect()
     }
 
     /// The jobs that found nothing.

@@ -57,6 +57,8 @@ const HELD: &str =
     "SELECT CAST(account_id AS text), reserve_id FROM reservations WHERE state = 'HELD'";
 const DEPOSITS: &str =
     "SELECT CAST(account_id AS text), deposit_id, CAST(amount AS text) FROM deposits";
+const REFUNDS: &str =
+    "SELECT CAST(account_id AS text), reserve_id, refund_id, CAST(amount AS text) FROM refunds";
 const ACCOUNTS: &str = "
     SELECT CAST(account_id AS text), CAST(balance AS text), CAST(reserved AS text) FROM accounts";
 
@@ -229,6 +231,11 @@ impl Books {
         for row in rows(url, DEPOSITS).await? {
             let [account, name, amount] = columns(row)?;
             state.deposits.insert((number(&account)?, name), money(url, &amount)?.units());
+        }
+        for row in rows(url, REFUNDS).await? {
+            let [account, order, name, amount] = columns(row)?;
+            let name = (number(&account)?, order, name);
+            state.refunds.insert(name, money(url, &amount)?.units());
         }
         for row in rows(url, ACCOUNTS).await? {
             let [account, balance, reserved] = columns(row)?;

@@ -11,9 +11,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Builder;
 
 use super::calls::Pods;
-use super::history::{Body, Call, Operation};
+use super::history::{Answer, Body, Call, Operation, Read};
 
 /// Clients.
 pub(super) const CLIENTS: u64 = 24;
@@ -52,6 +53,8 @@ struct Memory {
     /// Some of those placed, over a longer time.
     aged: VecDeque<Call>,
     orders: VecDeque<(i64, String)>,
+    /// Of them, those of which a part was given back.
+    refunded: VecDeque<(i64, String)>,
     reserved: VecDeque<Call>,
 }
 
@@ -72,6 +75,12 @@ impl Desk {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was answered until now.
+    #[must_use]
+    pub(super) fn history(&self) -> Vec<Operation> {
+        self.memory().history.clone()
+    }
+
     /// As the history tells times.
     pub(super) fn micros(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.began);
@@ -82,7 +91,7 @@ impl Desk {
         self.micros(Instant::now())
     }
 
-    async fn call(&self, pods: &Pods, pod: usize, call: Call) {
+    pub(super) async fn call(&self, pods: &Pods, pod: usize, call: Call) -> Answer {
         // Known before it is answered: another client may meet it on its way.
         self.memory().know(&call);
         let sent_us = self.now_us();
@@ -92,7 +101,9 @@ impl Desk {
         if let (Call::Place { account, .. }, Some(order_id)) = (&call, answer.order_id()) {
             remember(&mut memory.orders, (*account, order_id.to_owned()));
         }
+        let told = answer.clone();
         memory.history.push(Operation { sent_us, answered_us, pod, call, answer });
+        told
     }
 }
 
@@ -115,7 +126,10 @@ impl Memory {
             Call::Reserve { .. } | Call::Release { .. } => {
                 remember(&mut self.reserved, call.clone());
             }
-            Call::Cancel { .. } | Call::Deposit { .. } => {}
+            Call::Refund { account, order_id, .. } => {
+                remember(&mut self.refunded, (*account, order_id.clone()));
+            }
+            Call::Cancel { .. } | Call::Deposit { .. } | Call::Read(_) => {}
         }
     }
 }
@@ -163,20 +177,22 @@ impl Client {
 
     fn wish(&mut self, memory: &Memory) -> Call {
         match self.random.random_range(0..100) {
-            0..45 => {
+            0..42 => {
                 let body = self.body();
                 self.order(body)
             }
-            45..66 => self.again(memory, false),
-            66..69 => self.again(memory, true),
-            69..73 => self.order(Body::Amount(90_000_000_000)),
-            73..78 => {
+            42..61 => self.again(memory, false),
+            61..64 => self.again(memory, true),
+            64..68 => self.order(Body::Amount(90_000_000_000)),
+            68..73 => {
                 let pieces = self.random.random_range(1..4);
                 self.order(Body::Pieces(SCARCE, pieces))
             }
-            78..82 => self.cancel(memory),
-            82..88 => self.reserve(memory),
-            88..94 => self.release(memory),
+            73..77 => self.cancel(memory),
+            77..82 => self.reserve(memory),
+            82..87 => self.release(memory),
+            87..91 => self.refund(memory),
+            91..95 => self.read(memory),
             _ => self.deposit(),
         }
     }
@@ -211,7 +227,7 @@ impl Client {
         let aged = self.random.random_bool(0.25);
         match pick(&mut self.random, if aged { &memory.aged } else { &memory.placed }) {
             Some(Call::Place { account, key, body, .. }) => {
-                let body = if differently { Body::Amount(777) } else { body };
+                let body = if differently { Body::Amount(77_700) } else { body };
                 let reject = self.random.random_bool(0.3);
                 Call::Place { account, key, body, reject }
             }
@@ -222,28 +238,65 @@ impl Client {
         }
     }
 
+    /// Half of them of an order of which a part was given back, or is being given back.
     fn cancel(&mut self, memory: &Memory) -> Call {
-        match pick(&mut self.random, &memory.orders) {
+        let refunded = self.random.random_bool(0.5) && !memory.refunded.is_empty();
+        let orders = if refunded { &memory.refunded } else { &memory.orders };
+        match pick(&mut self.random, orders) {
             Some((account, order_id)) => Call::Cancel { account, order_id },
             None => self.deposit(),
         }
+    }
+
+    /// Of a placed order or a cancelled one: less than any order costs.
+    fn refund(&mut self, memory: &Memory) -> Call {
+        let Some((account, order_id)) = pick(&mut self.random, &memory.orders) else {
+            return self.deposit();
+        };
+        let units = 1_000 * self.random.random_range(1..10);
+        Call::Refund { account, order_id, refund_id: format!("f-{}", self.name()), units }
+    }
+
+    fn read(&mut self, memory: &Memory) -> Call {
+        let kind = self.random.random_range(0..3);
+        Call::Read(match (kind, pick(&mut self.random, &memory.orders)) {
+            (0, Some((account, order_id))) => Read::Order { account, order_id },
+            (1, Some((account, order_id))) => Read::Payment { account, order_id },
+            _ => Read::Product(PLENTY),
+        })
     }
 
     /// Half of them of an id that was met before, reserved, declined or released.
     fn reserve(&mut self, memory: &Memory) -> Call {
         let again = self.random.random_bool(0.5);
         match pick(&mut self.random, &memory.reserved).filter(|_| again) {
-            Some(Call::Reserve { account, reserve_id, units }) => {
-                Call::Reserve { account, reserve_id, units }
-            }
+            Some(again @ Call::Reserve { .. }) => again,
             Some(Call::Release { account, reserve_id }) => {
-                Call::Reserve { account, reserve_id, units: 10_000 }
+                let order_id = not_an_order(&reserve_id);
+                Call::Reserve { account, reserve_id, order_id, units: 10_000 }
             }
             _ => {
                 let units = 10_000 * self.random.random_range(1..30);
-                Call::Reserve { account: POOR, reserve_id: format!("r-{}", self.name()), units }
+                let (reserve_id, order_id) = self.foreign(memory);
+                Call::Reserve { account: POOR, reserve_id, order_id, units }
             }
         }
+    }
+
+    /// The ids of a reservation that has nothing to do with any order, though it may look as if it had: UUIDs of versions
+    /// 4 and 8 as its own, the id of somebody else's order as its order's.
+    fn foreign(&mut self, memory: &Memory) -> (String, String) {
+        let bytes = self.random.random();
+        let reserve_id = match self.random.random_range(0..4) {
+            0 => Builder::from_random_bytes(bytes).into_uuid().to_string(),
+            1 => Builder::from_custom_bytes(bytes).into_uuid().to_string(),
+            _ => format!("r-{}", self.name()),
+        };
+        let order_id = match pick(&mut self.random, &memory.orders) {
+            Some((_, order_id)) if self.random.random_bool(0.5) => order_id,
+            Some(_) | None => not_an_order(&reserve_id),
+        };
+        (reserve_id, order_id)
     }
 
     /// Half of them of an id that nobody has reserved yet: tombstones.
@@ -262,6 +315,10 @@ impl Client {
         let units = 10_000 * self.random.random_range(1..4);
         Call::Deposit { account, deposit_id: format!("d-{}", self.name()), units }
     }
+}
+
+fn not_an_order(reserve_id: &str) -> String {
+    format!("not an order: {reserve_id}")
 }
 
 fn pick<T: Clone>(random: &mut StdRng, from: &VecDeque<T>) -> Option<T> {

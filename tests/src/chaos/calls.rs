@@ -3,21 +3,27 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use proto::account::v1::account_service_client::AccountServiceClient;
-use proto::account::v1::{DepositRequest, ReleaseRequest, ReserveRequest};
+use proto::account::v1::{DepositRequest, RefundRequest, ReleaseRequest, ReserveRequest};
+use proto::order::v1::catalog_service_client::CatalogServiceClient;
 use proto::order::v1::order_service_client::OrderServiceClient;
 use proto::order::v1::{
-    CancelOrderRequest, OnDuplicate, OrderLine, PlaceOrderReply, PlaceOrderRequest,
+    CancelOrderRequest, GetOrderRequest, GetPaymentRequest, GetProductRequest, OnDuplicate,
+    OrderLine, PlaceOrderReply, PlaceOrderRequest,
 };
 use proto::{Failure, Money, Reason};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::history::{Answer, Body, Call};
+use super::history::{Answer, Body, Call, Read};
 use crate::HarnessError;
 
 /// What a client waits for one answer.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Callers that ask one question at once.
+const READERS: usize = 8;
 
 const CONNECTING: Duration = Duration::from_millis(500);
 
@@ -26,6 +32,7 @@ const CONNECTING: Duration = Duration::from_millis(500);
 pub(super) struct Pods {
     accounts: Vec<AccountServiceClient<Channel>>,
     orders: Vec<OrderServiceClient<Channel>>,
+    catalogues: Vec<CatalogServiceClient<Channel>>,
 }
 
 impl Pods {
@@ -40,9 +47,11 @@ impl Pods {
         let channels = |addresses: &[SocketAddr]| -> Result<Vec<Channel>, HarnessError> {
             addresses.iter().map(|address| channel(*address)).collect()
         };
+        let orders = channels(orders)?;
         Ok(Self {
             accounts: channels(accounts)?.into_iter().map(AccountServiceClient::new).collect(),
-            orders: channels(orders)?.into_iter().map(OrderServiceClient::new).collect(),
+            catalogues: orders.iter().cloned().map(CatalogServiceClient::new).collect(),
+            orders: orders.into_iter().map(OrderServiceClient::new).collect(),
         })
     }
 
@@ -59,8 +68,7 @@ impl Pods {
                 let request = request(CancelOrderRequest { account_id, order_id });
                 answered(orders.cancel_order(request).await, |_| Answer::Done)
             }
-            Call::Reserve { account: account_id, reserve_id, units } => {
-                let order_id = format!("not an order: {reserve_id}");
+            Call::Reserve { account: account_id, reserve_id, order_id, units } => {
                 let amount = money(units);
                 let currency = String::new();
                 let request = ReserveRequest {
@@ -81,8 +89,46 @@ impl Pods {
                 let request = DepositRequest { account_id, amount: money(units), deposit_id };
                 answered(accounts.deposit(self::request(request)).await, |_| Answer::Done)
             }
+            Call::Refund { account: account_id, order_id: reserve_id, refund_id, units } => {
+                let amount = money(units);
+                let request = RefundRequest { account_id, reserve_id, refund_id, amount };
+                answered(accounts.refund(self::request(request)).await, |_| Answer::Done)
+            }
+            Call::Read(read) => {
+                let answers = join_all((0..READERS).map(|_| self.read(pod, read.clone()))).await;
+                answer_of_all(answers)
+            }
         }
     }
+
+    async fn read(&self, pod: usize, read: Read) -> Answer {
+        let mut orders = self.orders[pod % self.orders.len()].clone();
+        let mut catalogue = self.catalogues[pod % self.catalogues.len()].clone();
+        match read {
+            Read::Order { account: account_id, order_id } => {
+                let request = request(GetOrderRequest { account_id, order_id });
+                answered(orders.get_order(request).await, |_| Answer::Done)
+            }
+            Read::Payment { account: account_id, order_id } => {
+                let request = request(GetPaymentRequest { account_id, order_id });
+                answered(orders.get_payment(request).await, |_| Answer::Done)
+            }
+            Read::Product(product_id) => {
+                let request = request(GetProductRequest { product_id });
+                answered(catalogue.get_product(request).await, |_| Answer::Done)
+            }
+        }
+    }
+}
+
+/// The first refusal, if there is one; else the first answer that says something.
+fn answer_of_all(mut answers: Vec<Answer>) -> Answer {
+    answers.sort_by_key(|answer| match answer {
+        Answer::Refused { .. } => 0,
+        Answer::Placed { .. } | Answer::Done => 1,
+        Answer::Unknown(_) => 2,
+    });
+    answers.swap_remove(0)
 }
 
 fn channel(address: SocketAddr) -> Result<Channel, HarnessError> {

@@ -6,6 +6,7 @@
 
 mod keys;
 mod money;
+mod reads;
 mod reservations;
 
 use std::collections::BTreeMap;
@@ -63,6 +64,10 @@ pub enum Rule {
     ReleaseIsFinal,
     /// A deposit that was acknowledged is there; one that is there was asked for, once, with its amount.
     DepositsAgree,
+    /// A refund that was acknowledged is there, with its amount.
+    RefundsAgree,
+    /// What is there is found by everybody who asks for it, however many ask at once.
+    FoundByAll,
     /// No defect was answered: no status that the contract does not have.
     NoDefect,
     /// At rest: no key undecided, no outbox row.
@@ -77,13 +82,36 @@ pub enum Rule {
     StockAddsUp,
 }
 
+impl Case<'_> {
+    /// Whether what was answered may have been lost with the database of orders.
+    fn is_lost(&self, operation: &Operation) -> bool {
+        self.state.restored.is_some_and(|(copied, restored)| {
+            copied <= operation.answered_us && operation.sent_us < restored
+        })
+    }
+
+    /// Whether a cancel found no order because that was lost, and given back before it was asked for again.
+    fn may_be_lost(&self, operation: &Operation) -> bool {
+        let is_after = self.state.restored.is_some_and(|(_, end)| end <= operation.sent_us);
+        let is_cancel = matches!(operation.call, Call::Cancel { .. });
+        is_after && is_cancel && operation.answer.reason() == Some("ORDER_NOT_FOUND")
+    }
+
+    /// Whether money of an order was given back.
+    fn is_given_back(&self, account: i64, order_id: &str) -> bool {
+        self.state.refunds.keys().any(|(whose, order, _)| *whose == account && order == order_id)
+    }
+}
+
 /// Judges.
 #[must_use]
 pub fn check(case: Case<'_>) -> Vec<Breach> {
-    let rules: [fn(Case<'_>) -> Vec<Breach>; 6] = [
+    let rules: [fn(Case<'_>) -> Vec<Breach>; 8] = [
         keys::check,
         reservations::check,
         money::deposits,
+        money::refunds,
+        reads::check,
         money::adds_up,
         no_defect,
         nothing_left,
@@ -105,7 +133,9 @@ fn breach<'a>(
 /// INTERNAL, UNKNOWN with a reason of ours and refusals that no such call can get.
 fn no_defect(case: Case<'_>) -> Vec<Breach> {
     let defects = case.history.iter().filter(|operation| match &operation.answer {
-        Answer::Refused { reason, .. } => !may_refuse(&operation.call, reason),
+        Answer::Refused { reason, .. } => {
+            !may_refuse(&operation.call, reason) && !case.may_be_lost(operation)
+        }
         Answer::Placed { .. } | Answer::Done | Answer::Unknown(_) => false,
     });
     defects
@@ -130,6 +160,10 @@ fn may_refuse(call: &Call, reason: &str) -> bool {
         Call::Reserve { .. } => {
             &["INSUFFICIENT_FUNDS", "RESERVATION_RELEASED", "RESERVATION_MISMATCH"]
         }
+        // A capture may not have been told yet; others may have given the money back, and so does a cancel.
+        Call::Refund { .. } => &["RESERVATION_NOT_CAPTURED", "REFUND_EXCEEDS_CAPTURE"],
+        // Judged by the rule about reads.
+        Call::Read(_) => &["ORDER_NOT_FOUND", "PAYMENT_NOT_FOUND", "PRODUCT_NOT_FOUND"],
         Call::Cancel { .. } | Call::Release { .. } | Call::Deposit { .. } => &[],
     };
     known.contains(&reason)

@@ -19,7 +19,7 @@ pub struct Operation {
     pub answer: Answer,
 }
 
-/// A call that writes.
+/// A call. All but reads write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Call {
     /// An order by key. Bodies with the same number are equal.
@@ -46,6 +46,8 @@ pub enum Call {
         account: i64,
         /// Under which id.
         reserve_id: String,
+        /// What it is said to be for; perhaps an order of somebody else's.
+        order_id: String,
         /// In units of 10^-4.
         units: i64,
     },
@@ -65,6 +67,40 @@ pub enum Call {
         /// In units of 10^-4.
         units: i64,
     },
+    /// A Refund at the account service of a part of what an order cost.
+    Refund {
+        /// Whose money.
+        account: i64,
+        /// Of which order.
+        order_id: String,
+        /// Under which id.
+        refund_id: String,
+        /// In units of 10^-4.
+        units: i64,
+    },
+    /// The same question by several callers at once. One refusal is the answer of all.
+    Read(Read),
+}
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Read {
+    /// An order that its caller was told of.
+    Order {
+        /// Whose.
+        account: i64,
+        /// Which.
+        order_id: String,
+    },
+    /// The payment of such an order.
+    Payment {
+        /// Whose.
+        account: i64,
+        /// Of which order.
+        order_id: String,
+    },
+    /// A product.
+    Product(i64),
 }
 
 /// What an order is for.

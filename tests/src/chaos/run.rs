@@ -1,6 +1,7 @@
 //! One run: load, faults on schedule, quiet, judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::callers::{self, Desk};
 use super::checker::{self, Breach, Case, Rule};
 use super::history::{Answer, Call, Operation};
+use super::place::Place;
 use super::schedule::{Backend, Event, schedule};
 use super::sometimes::Sometimes;
 use super::state::State;
-use super::world::{Place, World};
+use super::world::World;
 use crate::HarnessError;
 
 /// Between two looks at the counters.
@@ -74,6 +76,8 @@ pub struct Report {
     pub never: Vec<&'static str>,
     /// All of them.
     pub breaches_total: usize,
+    /// Of them, those of each rule.
+    pub breaches_by_rule: BTreeMap<String, usize>,
     /// The first, smallest history first.
     pub breaches: Vec<Breach>,
 }
@@ -98,6 +102,7 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     stop.cancel();
     let all = async { while clients.join_next().await.is_some() {} };
     let _aborted_with_the_set = timeout(LAST_CALLS, all).await;
+    let restored = if goes_back(order.without) { world.restore(&desk, &pods).await? } else { None };
     let began = Instant::now();
     world.quiet().await?;
     let quiet_after = began.elapsed();
@@ -112,11 +117,18 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     for ((began, ended), key) in std::mem::take(&mut world.forgotten) {
         state.forgotten.entry(key).or_default().push((desk.micros(began), desk.micros(ended)));
     }
+    state.restored = restored;
     let mut breaches = checker::check(Case { opening: &opening, history: &history, state: &state });
     let wrong = world.verify().await?;
     let of_books = |why| Breach { rule: Rule::BooksAreSound, why, history: Vec::new() };
     breaches.extend(wrong.into_iter().map(of_books));
     Ok(report(order, &events, quiet_after, &history, &state, &sometimes, breaches))
+}
+
+/// Whether a run goes back to the copy. Without another safeguard than that against its loss it does not: ids that are drawn
+/// for the sake of that one would be found instead, and a repair would mend what is to be found.
+fn goes_back(without: Option<Safeguard>) -> bool {
+    without.is_none_or(|without| without == Safeguard::DerivedIds)
 }
 
 /// Carries the schedule out and looks at the counters meanwhile.
@@ -159,20 +171,16 @@ fn report(
     sometimes: &Sometimes,
     mut breaches: Vec<Breach>,
 ) -> Report {
-    let mut faults = BTreeMap::new();
-    for event in events {
-        let kind = format!("{:?}", event.fault);
-        let kind = kind.split('(').next().unwrap_or_default().to_owned();
-        *faults.entry(kind).or_default() += 1;
-    }
     let mut sometimes = sometimes.counts(history);
     sometimes.insert("refusal_forgotten", state.forgotten.len() as u64);
+    sometimes.insert("lost_and_placed_again", placed_again(history, state));
     let cannot =
         |name: &&str| *name == "commit_unknown" && order.place.backend() == Backend::Sqlite;
     let never = sometimes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name);
     let never: Vec<_> = never.filter(|name| !cannot(name)).collect();
     let (unknown, unknown_placed) = unknown(history, state);
     let breaches_total = breaches.len();
+    let breaches_by_rule = counted(breaches.iter().map(|breach| breach.rule));
     breaches.truncate(SHOWN);
     Report {
         ok: breaches_total == 0 && (order.length < FULL || never.is_empty()),
@@ -185,7 +193,7 @@ fn report(
         },
         without: order.without.map(|safeguard| safeguard.to_string()),
         operations: history.len(),
-        faults,
+        faults: counted(events.iter().map(|event| event.fault)),
         orders: state.orders.len(),
         unknown,
         unknown_placed,
@@ -193,12 +201,37 @@ fn report(
         sometimes,
         never,
         breaches_total,
+        breaches_by_rule,
         breaches,
     }
 }
 
+/// How many there are of each kind, by the name of its variant.
+fn counted(all: impl Iterator<Item = impl Debug>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for one in all {
+        let kind = format!("{one:?}");
+        let kind = kind.split('(').next().unwrap_or_default().to_owned();
+        *counts.entry(kind).or_default() += 1;
+    }
+    counts
+}
+
+/// Orders that callers were told of, lost, and placed once more.
+fn placed_again(history: &[Operation], state: &State) -> u64 {
+    let Some((_, restored)) = state.restored else { return 0 };
+    let is_fresh = |o: &&Operation| {
+        o.sent_us >= restored && matches!(o.answer, Answer::Placed { replayed: false, .. })
+    };
+    let ids = history.iter().filter(is_fresh).filter_map(|o| o.answer.order_id());
+    let fresh: HashSet<_> = ids.collect();
+    let before = history.iter().filter(|o| o.sent_us < restored);
+    let told: HashSet<_> = before.filter_map(|o| o.answer.order_id()).collect();
+    fresh.intersection(&told).count() as u64
+}
+
 fn unknown(history: &[Operation], state: &State) -> (usize, usize) {
-    let placed: std::collections::HashSet<_> =
+    let placed: HashSet<_> =
         state.orders.iter().map(|order| (order.account, order.key.as_str())).collect();
     let keys = history.iter().filter_map(|operation| match (&operation.call, &operation.answer) {
         (Call::Place { account, key, .. }, Answer::Unknown(_)) => Some((*account, key.as_str())),

@@ -69,6 +69,8 @@ pub enum Fault {
     FlushRedis,
     /// Decided keys go, as when their lifetime is over: of those that placed an order the order lives on, the others are free.
     ForgetKeys,
+    /// The database of orders is copied. When the load is over, it goes back to that copy.
+    CopyOrders,
 }
 
 /// The faults of a run of this length.
@@ -82,12 +84,26 @@ pub fn schedule(seed: u64, length: Duration, backend: Backend) -> Vec<Event> {
         for fault in round {
             let lasts = Duration::from_millis(random.random_range(lasts_ms(fault)));
             if at + lasts > length {
+                copy_orders(&mut events, &mut random);
                 return events;
             }
             events.push(Event { at, fault, lasts });
             at += lasts + Duration::from_millis(random.random_range(CALM_MS));
         }
     }
+}
+
+/// Puts the copy into a calm of the run's third quarter: what it misses is much, and not all.
+fn copy_orders(events: &mut Vec<Event>, random: &mut StdRng) {
+    let (from, to) = (events.len() / 2, 3 * events.len() / 4);
+    if from == 0 {
+        return;
+    }
+    let before = random.random_range(from..=to) - 1;
+    let Event { at, lasts, .. } = events[before];
+    let at = at + lasts + Duration::from_millis(CALM_MS.start / 2);
+    let copy = Event { at, fault: Fault::CopyOrders, lasts: Duration::ZERO };
+    events.insert(before + 1, copy);
 }
 
 /// One of each kind; `pod` is the pod that they meet.
@@ -125,7 +141,7 @@ const fn lasts_ms(fault: Fault) -> std::ops::Range<u64> {
         | Fault::FreezeAccountPod(_) => 300..2_500,
         Fault::KillDatabase | Fault::KillRedis | Fault::FreezeRedis => 300..1_500,
         Fault::CutCommits | Fault::SlowNetwork | Fault::HoldAnswers => 500..2_500,
-        Fault::FlushRedis | Fault::ForgetKeys => 1..2,
+        Fault::FlushRedis | Fault::ForgetKeys | Fault::CopyOrders => 1..2,
     }
 }
 
@@ -163,9 +179,9 @@ mod tests {
                 let events = schedule(seed, minute, backend);
                 events.iter().map(|event| discriminant(&event.fault)).collect::<HashSet<_>>()
             };
-            assert_eq!(kinds(Backend::Postgres).len(), 16, "seed {seed}");
+            assert_eq!(kinds(Backend::Postgres).len(), 17, "seed {seed}");
             let sqlite = kinds(Backend::Sqlite);
-            assert_eq!(sqlite.len(), 13, "seed {seed}");
+            assert_eq!(sqlite.len(), 14, "seed {seed}");
             for fault in [Fault::KillDatabase, Fault::CutCommits, Fault::SkewClock(0)] {
                 assert!(!sqlite.contains(&discriminant(&fault)), "seed {seed}");
             }

@@ -61,7 +61,7 @@ impl Sometimes {
 type Shows = fn(&Operation) -> bool;
 
 /// What answers show.
-const SHOWN: [(&str, Shows); 10] = [
+const SHOWN: [(&str, Shows); 12] = [
     ("placed", |o| matches!(o.answer, Answer::Placed { replayed: false, .. })),
     ("replayed", |o| matches!(o.answer, Answer::Placed { replayed: true, .. })),
     ("e301", |o| o.answer.reason() == Some("DUPLICATE_PAYMENT_REQUEST")),
@@ -70,6 +70,8 @@ const SHOWN: [(&str, Shows); 10] = [
     ("e305", |o| o.answer.reason() == Some("IDEMPOTENCY_KEY_REUSED")),
     ("e306", |o| o.answer.reason() == Some("OUT_OF_STOCK")),
     ("cancelled", |o| matches!((&o.call, &o.answer), (Call::Cancel { .. }, Answer::Done))),
+    ("refunded", |o| matches!((&o.call, &o.answer), (Call::Refund { .. }, Answer::Done))),
+    ("read_together", |o| matches!((&o.call, &o.answer), (Call::Read(_), Answer::Done))),
     ("declined", |o| o.answer.reason() == Some("INSUFFICIENT_FUNDS")),
     ("tombstone_refused_reserve", |o| {
         matches!(o.call, Call::Reserve { .. }) && o.answer.reason() == Some("RESERVATION_RELEASED")

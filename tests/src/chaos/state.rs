@@ -17,6 +17,8 @@ pub struct State {
     pub reservations: BTreeMap<(i64, String), Reservation>,
     /// Deposits by account and id, in units of 10^-4.
     pub deposits: BTreeMap<(i64, String), i64>,
+    /// Refunds by account, reservation and id, in units of 10^-4.
+    pub refunds: BTreeMap<(i64, String, String), i64>,
     /// Accounts.
     pub accounts: BTreeMap<i64, Account>,
     /// Pieces in stock, by product.
@@ -24,6 +26,9 @@ pub struct State {
     /// Refused keys whose lifetime ended during the run, by account and key: from when to when that may have been, in
     /// microseconds since the run began. Nothing in the databases tells of them any more.
     pub forgotten: BTreeMap<(i64, String), Vec<(u64, u64)>>,
+    /// When the database of orders was copied and when that copy was put back, in microseconds since the run began: what
+    /// it was told in between is lost, unless it was told again.
+    pub restored: Option<(u64, u64)>,
 }
 
 /// An order.

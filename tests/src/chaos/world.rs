@@ -23,12 +23,14 @@ use tokio::time::{sleep, timeout};
 use super::books::Books;
 use super::callers::{ACCOUNTS, PLENTY, POOR, SCARCE};
 use super::calls::Pods;
-use super::schedule::{Backend, Fault};
+use super::place::Place;
+use super::schedule::Fault;
 use super::sometimes::Sometimes;
 use super::state::Opening;
 use crate::HarnessError;
-use crate::cluster::{Binaries, Cluster, Databases, Plan, Service, connect, sqlite_in};
-use crate::postgres::{Postgres, create_database};
+use crate::backup::Backup;
+use crate::cluster::{Binaries, Cluster, Databases, Plan, Service, connect};
+use crate::postgres::Postgres;
 use crate::proxy::{Proxy, Weather};
 use crate::redis::Redis;
 
@@ -70,51 +72,31 @@ const FREEZES: usize = 10;
 const RELEASING: Duration = Duration::from_secs(3);
 
 /// What clocks are off by, one after the other: longer than all leases and waits of a run.
-const SKEWS: [&str; 2] = ["+7h", "-7h"];
+const SKEWS: [&str; 2] = ["-1h", "+7h"];
 
 /// A frozen pod is not waited for.
 const GLANCE: Duration = Duration::from_millis(200);
-
-/// Where the books are to be.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// A private PostgreSQL, which can be killed.
-    Private,
-    /// Databases made on this server, which is left alone. The address is of any database there.
-    Server(String),
-    /// Files.
-    Sqlite,
-}
 
 /// The pair.
 #[derive(Debug)]
 pub(super) struct World {
     // Field order is drop order: pods end before what they stand on.
-    orders: Cluster,
-    accounts: Cluster,
+    pub(super) orders: Cluster,
+    pub(super) accounts: Cluster,
     account_proxies: Vec<Proxy>,
     database_proxy: Option<Proxy>,
     redis: Redis,
     postgres: Option<Postgres>,
-    databases: Databases,
+    pub(super) databases: Databases,
     /// Which way the next clock goes wrong.
     skewed: bool,
     /// Refused keys that were forgotten, and from when to when that may have been.
     pub(super) forgotten: Vec<((Instant, Instant), (i64, String))>,
+    /// The copy of the orders, and since when it does not have all of them.
+    pub(super) copy: Option<(Instant, Backup)>,
     /// What the checker reads.
     pub(super) books: Books,
     _directory: TempDir,
-}
-
-impl Place {
-    /// What faults it can have.
-    #[must_use]
-    pub fn backend(&self) -> Backend {
-        match self {
-            Self::Private => Backend::Postgres,
-            Self::Server(_) | Self::Sqlite => Backend::Sqlite,
-        }
-    }
 }
 
 impl World {
@@ -128,7 +110,7 @@ impl World {
     ) -> Result<Self, HarnessError> {
         let directory = TempDir::with_prefix("holdfast-chaos-")
             .map_err(HarnessError::io("make a directory for the books"))?;
-        let (postgres, databases) = databases(place, &directory).await?;
+        let (postgres, databases) = place.databases(&directory).await?;
         let binaries = match without {
             Some(_) => Binaries::build_with_fail_points()?,
             None => Binaries::build()?,
@@ -180,6 +162,7 @@ impl World {
             databases,
             skewed: false,
             forgotten: Vec::new(),
+            copy: None,
             books,
             _directory: directory,
         })
@@ -269,6 +252,10 @@ impl World {
             // Both may lose against the load; then nothing is forgotten this time.
             Fault::FlushRedis => drop(self.redis.flush().await),
             Fault::ForgetKeys => self.forget_keys().await,
+            Fault::CopyOrders => {
+                let began = Instant::now();
+                self.copy = Some((began, Backup::take(&self.databases.order).await?));
+            }
         }
         Ok(())
     }
@@ -324,7 +311,7 @@ impl World {
             }
             Fault::KillRedis => self.redis.start_again().await?,
             Fault::FreezeRedis => self.redis.thaw(),
-            Fault::FlushRedis | Fault::ForgetKeys => {}
+            Fault::FlushRedis | Fault::ForgetKeys | Fault::CopyOrders => {}
         }
         Ok(())
     }
@@ -396,31 +383,5 @@ impl World {
 
     fn weather(&self, weather: Weather) {
         self.account_proxies.iter().for_each(|proxy| proxy.set(weather));
-    }
-}
-
-async fn databases(
-    place: &Place,
-    directory: &TempDir,
-) -> Result<(Option<Postgres>, Databases), HarnessError> {
-    match place {
-        Place::Sqlite => Ok((None, sqlite_in(directory.path()))),
-        Place::Private => {
-            let server = Postgres::start().await?;
-            let account = server.create_database("account").await?;
-            let order = server.create_database("orders").await?;
-            Ok((Some(server), Databases { account, order }))
-        }
-        Place::Server(url) => {
-            let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
-            let mut made = Vec::new();
-            for name in ["account", "orders"] {
-                let name = format!("chaos_{}_{name}", std::process::id());
-                create_database(url, &name).await?;
-                made.push(format!("{base}/{name}"));
-            }
-            let order = made.pop().expect("two were made");
-            Ok((None, Databases { account: made.pop().expect("two were made"), order }))
-        }
     }
 }

@@ -20,7 +20,7 @@ type Foreign = &'static [(&'static str, &'static str)];
 const CASES: [Foreign; 6] = [
     &[("mine", "40")],
     &[("mine", "100")],
-    &[("mine", "0.0001"), ("yours", "99.9")],
+    &[("mine", "0.01"), ("yours", "99.9")],
     // Ids that the cancel itself might use.
     &[("{order}", "40")],
     &[("{order}:cancel", "40")],

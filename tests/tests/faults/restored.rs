@@ -4,6 +4,7 @@
 //! reservation of its lost order: it is placed again with the same id, and paid once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proto::order::v1::PlaceOrderRequest;
 use tests::backup::Backup;
@@ -11,7 +12,7 @@ use tests::cluster::{Pod, Service};
 use tonic::Code;
 
 use crate::scene::Scene;
-use crate::world::{Backend, OPENING, PRICE, World, until};
+use crate::world::{Backend, OPENING, PRICE, World, persist, until};
 
 /// Orders before the backup, and after it.
 const KEPT: usize = 4;
@@ -79,6 +80,51 @@ async fn orders_lost_with_a_restored_file_are_noticed_and_paid_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_lost_with_a_restored_dump_are_noticed_and_paid_once() {
     lost_orders_are_noticed_and_paid_once(Backend::Postgres).await;
+}
+
+/// The copy is made between claim and order. By the time it is put back, its key is undecided for so long that it is given
+/// up.
+async fn an_order_that_the_copy_has_no_decision_of_is_not_given_up(backend: Backend) {
+    let mut world = World::start(backend, 1, &["--give-up-after", "2s"]).await;
+    let orders = world.ground.databases.order.clone();
+    let pod = &mut world.cluster.order[0];
+    stop(pod).await;
+    pod.restart_with(&["--freeze-at".into(), "reserved".into()]).unwrap();
+    pod.wait_ready().await.unwrap();
+
+    let request = Scene::Order.request("in the middle");
+    let channel = world.lazily(0);
+    let placing = tokio::spawn(async move { persist(channel, &request).await });
+    until("the pod to stop there", async || world.cluster.order[0].is_frozen()).await;
+    let backup = Backup::take(&orders).await.unwrap();
+    world.cluster.order[0].thaw();
+    let told = placing.await.unwrap().unwrap().order.unwrap().order_id;
+    until("the order to be captured", async || world.unfinished().await == 0).await;
+    world.introduced().await;
+
+    stop(&mut world.cluster.order[0]).await;
+    backup.restore(&orders).await.unwrap();
+    world.cluster.order[0].restart().unwrap();
+    world.cluster.order[0].wait_health_says("went back in time").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.cluster.binaries().resume(Service::Order, &orders).unwrap();
+    world.cluster.order[0].wait_ready().await.unwrap();
+
+    // Nobody asks for it.
+    until("the key to be decided", async || world.unfinished().await == 0).await;
+    assert_eq!(world.orders_of_key("in the middle").await, [told]);
+    assert_eq!(world.account().await.balance, (OPENING - PRICE).to_string());
+    world.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_restored_file_has_no_decision_of_is_not_given_up() {
+    an_order_that_the_copy_has_no_decision_of_is_not_given_up(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_restored_dump_has_no_decision_of_is_not_given_up() {
+    an_order_that_the_copy_has_no_decision_of_is_not_given_up(Backend::Postgres).await;
 }
 
 async fn a_lost_ledger_is_noticed(backend: Backend) {

@@ -87,7 +87,7 @@ async fn a_refused_capture_is_seen_told_again_and_given_up_by_hand(backend: Back
     let own = own.unwrap();
     assert!(own.contains("I5") && own.contains("RESERVATION_RELEASED"), "{own}");
     assert!(own.contains(&order), "{own}");
-    assert_eq!(both.len(), 2, "{both:?}");
+    assert_eq!(both.len(), 1, "{both:?}");
     let listed = world.list();
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert_eq!(listed[0]["account_id"], ACCOUNT);

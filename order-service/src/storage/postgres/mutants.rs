@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use failpoint::{Safeguard, is_off};
+use proto::Currency;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::claim::ClaimKeys;
-use crate::{order::decision::Settlement, storage::NewClaim};
+use crate::{
+    order::{decision::Settlement, key::Claim, request::Price},
+    storage::NewClaim,
+};
 
 /// Takes claims back that were just made.
 pub(super) async fn uncommit(
@@ -30,6 +34,7 @@ pub(super) async fn claim_late(
     connection: &mut PgConnection,
     settlements: &[Settlement],
     lease: Duration,
+    default: Currency,
 ) -> sqlx::Result<()> {
     if !is_off(Safeguard::ClaimCommit) {
         return Ok(());
@@ -43,8 +48,11 @@ pub(super) async fn claim_late(
             fence: claim.fence,
         })
         .collect();
-    let amounts: Vec<_> =
-        settlements.iter().map(|settlement| Some(settlement.claim.amount)).collect();
-    let claim = ClaimKeys { claims: &claims, lease, serialise: false };
-    claim.insert(connection, &amounts).await.map(drop)
+    let price = |settlement: &Settlement| {
+        let Claim { amount, currency, .. } = settlement.claim;
+        Some(Price { amount, currency })
+    };
+    let prices: Vec<_> = settlements.iter().map(price).collect();
+    let claim = ClaimKeys { claims: &claims, lease, serialise: false, default };
+    claim.insert(connection, &prices).await.map(drop)
 }

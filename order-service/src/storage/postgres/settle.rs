@@ -140,7 +140,7 @@ impl Settle<'_> {
         settlements: &[&Settlement],
     ) -> sqlx::Result<Option<(HashSet<(Uuid, i32)>, OffsetDateTime)>> {
         #[cfg(feature = "failpoints")]
-        super::mutants::claim_late(connection, self.settlements, self.lease).await?;
+        super::mutants::claim_late(connection, self.settlements, self.lease, self.default).await?;
         let outcomes: Vec<_> = settlements.iter().map(|s| s.expected()).collect();
         let decide = if is_off(Safeguard::FenceCheck) { DECIDE_UNFENCED } else { DECIDE };
         let held = bind_claims(sqlx::query(decide), settlements.iter().map(|s| &s.claim))

@@ -38,7 +38,8 @@ async fn main() -> ExitCode {
         Some("sqlite") => Place::Sqlite,
         Some(url) => Place::Server(url.to_owned()),
     };
-    let only_postgres = [Safeguard::OrderUnique, Safeguard::ClaimCommit];
+    let only_postgres =
+        [Safeguard::OrderUnique, Safeguard::ClaimCommit, Safeguard::BatchDuplicates];
     if matches!(place, Place::Sqlite) && args.mutate.is_some_and(|off| only_postgres.contains(&off))
     {
         eprintln!("chaos: this safeguard can be switched off on PostgreSQL only");

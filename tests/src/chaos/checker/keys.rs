@@ -29,7 +29,9 @@ pub(super) fn check(case: Case<'_>) -> Vec<Breach> {
         Call::Cancel { .. }
         | Call::Reserve { .. }
         | Call::Release { .. }
-        | Call::Deposit { .. } => None,
+        | Call::Deposit { .. }
+        | Call::Refund { .. }
+        | Call::Read(_) => None,
     });
     let names: BTreeSet<_> = asked.keys().chain(orders.keys()).copied().collect();
     let mut breaches = cancels(case);
@@ -37,11 +39,21 @@ pub(super) fn check(case: Case<'_>) -> Vec<Breach> {
         let operations = asked.get(&name).map(Vec::as_slice).unwrap_or_default();
         let orders = orders.get(&name).map(Vec::as_slice).unwrap_or_default();
         let forgotten = case.state.forgotten.get(&(name.0, name.1.to_owned()));
-        let forgotten = forgotten.map(Vec::as_slice).unwrap_or_default();
+        let mut forgotten = forgotten.cloned().unwrap_or_default();
+        forgotten.extend(lost_refusal(case, operations));
+        let forgotten = forgotten.as_slice();
         let key = Key { account: name.0, name: name.1, operations, orders, forgotten, case };
         breaches.extend(key.check());
     }
     breaches
+}
+
+/// When a refusal was lost with the database of orders: only where it was not told before that was copied.
+fn lost_refusal(case: Case<'_>, operations: &[&Operation]) -> Option<(u64, u64)> {
+    let (copied, restored) = case.state.restored?;
+    let refused = operations.iter().filter(|o| o.answer.reason().is_some());
+    let first = refused.map(|o| o.answered_us).min()?;
+    (first >= copied).then_some((copied, restored))
 }
 
 impl Key<'_> {
@@ -74,17 +86,15 @@ impl Key<'_> {
     fn answers_agree(&self) -> Option<Breach> {
         let told: BTreeSet<_> =
             self.operations.iter().filter_map(|o| o.answer.order_id()).collect();
-        let placed: BTreeSet<_> = self
-            .operations
-            .iter()
-            .filter_map(|operation| match &operation.answer {
-                Answer::Placed { order_id, payment_id, units, .. } => {
-                    Some((order_id, payment_id, units))
-                }
-                Answer::Done | Answer::Refused { .. } | Answer::Unknown(_) => None,
-            })
-            .collect();
-        let agree = told.len() < 2 && placed.len() < 2;
+        let prices: BTreeSet<_> =
+            self.operations.iter().filter_map(|o| Some(placed(o)?.units)).collect();
+        // An order that was lost and asked for again has another payment.
+        let payments = |lost: bool| -> BTreeSet<_> {
+            let of_kind = self.operations.iter().filter(|o| self.case.is_lost(o) == lost);
+            of_kind.filter_map(|o| Some(placed(o)?.payment_id)).collect()
+        };
+        let agree = [told.len(), prices.len(), payments(false).len(), payments(true).len()];
+        let agree = agree.into_iter().all(|different| different < 2);
         if agree {
             None
         } else {
@@ -93,23 +103,38 @@ impl Key<'_> {
     }
 
     fn acknowledged_survives(&self) -> Option<Breach> {
-        let is_there = |answer: &Answer| match answer {
+        let is_there = |operation: &Operation| match &operation.answer {
             Answer::Placed { order_id, payment_id, units, .. } => {
                 let order = self.orders.iter().find(|order| order.order_id == *order_id);
                 order.is_some_and(|order| order.units == *units)
-                    && self.case.state.payments.get(order_id) == Some(payment_id)
+                    && (self.case.state.payments.get(order_id) == Some(payment_id)
+                        || self.case.is_lost(operation))
             }
-            Answer::Refused { .. } => answer
+            Answer::Refused { .. } => operation
+                .answer
                 .order_id()
                 .is_none_or(|told| self.orders.iter().any(|order| order.order_id == told)),
             Answer::Done | Answer::Unknown(_) => true,
         };
-        let lost = self.operations.iter().any(|operation| !is_there(&operation.answer));
+        let lost = self.operations.iter().any(|o| !is_there(o) && !self.may_stay_lost(o));
         if lost {
             self.breach(Rule::AcknowledgedSurvives, "an order that was told is not there")
         } else {
             None
         }
+    }
+
+    /// Whether an order that was lost is not placed again for good reasons: its money was given back before its caller
+    /// asked again, or others were faster to take its stock.
+    fn may_stay_lost(&self, told: &Operation) -> bool {
+        let Some(order_id) = told.answer.order_id() else { return false };
+        let sold_out = |o: &&Operation| {
+            o.answer.reason() == Some("OUT_OF_STOCK") && o.sent_us > told.answered_us
+        };
+        self.case.is_lost(told)
+            && self.orders.is_empty()
+            && (self.case.is_given_back(self.account, order_id)
+                || self.operations.iter().any(sold_out))
     }
 
     /// Whether one operation may have been answered in a life of the key that ended before the other's.
@@ -134,7 +159,10 @@ impl Key<'_> {
         let is_final =
             |o: &&&Operation| matches!(o.answer.reason(), Some("PAYMENT_FAILED" | "OUT_OF_STOCK"));
         let refused: Vec<_> = self.operations.iter().filter(is_final).collect();
-        let mut told = self.operations.iter().filter(|o| o.answer.order_id().is_some());
+        let mut told = self
+            .operations
+            .iter()
+            .filter(|o| o.answer.order_id().is_some() && !self.may_stay_lost(o));
         let contradicted = told.any(|told| refused.iter().any(|no| !self.may_precede(no, told)));
         let placed = !self.orders.is_empty() && refused.iter().any(|no| !self.may_be_over(no));
         let differs = |one: &Operation, other: &Operation| {
@@ -186,22 +214,40 @@ impl Key<'_> {
     }
 }
 
+/// What an answer says about an order.
+struct Placed<'a> {
+    payment_id: &'a str,
+    units: i64,
+}
+
+fn placed<'a>(operation: &'a &Operation) -> Option<Placed<'a>> {
+    match &operation.answer {
+        Answer::Placed { payment_id, units, .. } => Some(Placed { payment_id, units: *units }),
+        Answer::Done | Answer::Refused { .. } | Answer::Unknown(_) => None,
+    }
+}
+
 fn body(operation: &Operation) -> Option<Body> {
     match &operation.call {
         Call::Place { body, .. } => Some(*body),
         Call::Cancel { .. }
         | Call::Reserve { .. }
         | Call::Release { .. }
-        | Call::Deposit { .. } => None,
+        | Call::Deposit { .. }
+        | Call::Refund { .. }
+        | Call::Read(_) => None,
     }
 }
 
 fn cancels(case: Case<'_>) -> Vec<Breach> {
     let asked = grouped(case.history, |call| match call {
         Call::Cancel { account, order_id } => Some((*account, order_id.as_str())),
-        Call::Place { .. } | Call::Reserve { .. } | Call::Release { .. } | Call::Deposit { .. } => {
-            None
-        }
+        Call::Place { .. }
+        | Call::Reserve { .. }
+        | Call::Release { .. }
+        | Call::Deposit { .. }
+        | Call::Refund { .. }
+        | Call::Read(_) => None,
     });
     let cancelled: BTreeSet<_> = case
         .state
@@ -210,8 +256,13 @@ fn cancels(case: Case<'_>) -> Vec<Breach> {
         .filter(|order| order.cancelled)
         .map(|order| (order.account, order.order_id.as_str()))
         .collect();
+    let there: BTreeSet<_> =
+        case.state.orders.iter().map(|order| (order.account, order.order_id.as_str())).collect();
     let lost = asked.iter().filter(|(name, operations)| {
-        operations.iter().any(|o| o.answer == Answer::Done) && !cancelled.contains(name)
+        // Together with its order a cancel may be lost; the rule about acknowledged orders judges that.
+        let binds =
+            |o: &Operation| o.answer == Answer::Done && (!case.is_lost(o) || there.contains(*name));
+        operations.iter().any(|o| binds(o)) && !cancelled.contains(name)
     });
     let mut breaches: Vec<_> = lost
         .map(|(name, operations)| {

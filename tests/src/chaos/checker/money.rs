@@ -8,9 +8,12 @@ use crate::chaos::history::{Answer, Body, Call};
 pub(super) fn deposits(case: Case<'_>) -> Vec<Breach> {
     let asked = grouped(case.history, |call| match call {
         Call::Deposit { account, deposit_id, .. } => Some((*account, deposit_id.clone())),
-        Call::Place { .. } | Call::Cancel { .. } | Call::Reserve { .. } | Call::Release { .. } => {
-            None
-        }
+        Call::Place { .. }
+        | Call::Cancel { .. }
+        | Call::Reserve { .. }
+        | Call::Release { .. }
+        | Call::Refund { .. }
+        | Call::Read(_) => None,
     });
     let names: BTreeSet<_> = asked.keys().chain(case.state.deposits.keys()).collect();
     let judge = |name: &(i64, String)| {
@@ -32,6 +35,21 @@ pub(super) fn deposits(case: Case<'_>) -> Vec<Breach> {
     names.into_iter().filter_map(judge).collect()
 }
 
+/// The services make refunds of their own, so one that nobody asked for is no breach by itself.
+pub(super) fn refunds(case: Case<'_>) -> Vec<Breach> {
+    let wrong = case.history.iter().filter_map(|operation| {
+        let Call::Refund { account, order_id, refund_id, units } = &operation.call else {
+            return None;
+        };
+        let stored = case.state.refunds.get(&(*account, order_id.clone(), refund_id.clone()));
+        let lost = operation.answer == Answer::Done && stored.is_none();
+        let differs = stored.is_some_and(|stored| stored != units);
+        let why = format!("refund {refund_id} of order {order_id} is {stored:?}");
+        (lost || differs).then(|| breach(Rule::RefundsAgree, why, [operation]))
+    });
+    wrong.collect()
+}
+
 pub(super) fn adds_up(case: Case<'_>) -> Vec<Breach> {
     balances(case).into_iter().chain(stock(case)).collect()
 }
@@ -41,7 +59,15 @@ fn balances(case: Case<'_>) -> Vec<Breach> {
     let mut add = |account: i64, units: i64| *expected.entry(account).or_default() += units;
     case.state.deposits.iter().for_each(|((account, _), units)| add(*account, *units));
     let live = case.state.orders.iter().filter(|order| !order.cancelled);
-    live.for_each(|order| add(order.account, -order.units));
+    let live: BTreeMap<_, _> =
+        live.map(|order| ((order.account, &order.order_id), order.units)).collect();
+    live.iter().for_each(|((account, _), units)| add(*account, -units));
+    // Of an order that was cancelled, or is not there, all comes back in any case.
+    for ((account, order_id, _), units) in &case.state.refunds {
+        if live.contains_key(&(*account, order_id)) {
+            add(*account, *units);
+        }
+    }
     let mut held = BTreeMap::<i64, i64>::new();
     for ((account, _), stored) in &case.state.reservations {
         if stored.state == "HELD" {

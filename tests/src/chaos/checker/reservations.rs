@@ -11,7 +11,11 @@ pub(super) fn check(case: Case<'_>) -> Vec<Breach> {
         Call::Reserve { account, reserve_id, .. } | Call::Release { account, reserve_id } => {
             Some((*account, reserve_id.clone()))
         }
-        Call::Place { .. } | Call::Cancel { .. } | Call::Deposit { .. } => None,
+        Call::Place { .. }
+        | Call::Cancel { .. }
+        | Call::Deposit { .. }
+        | Call::Refund { .. }
+        | Call::Read(_) => None,
     });
     let mut breaches = Vec::new();
     for (name, operations) in &groups {

@@ -1,5 +1,7 @@
 //! Each rule has a history that keeps it and one that breaks it, and only it.
 
+mod lost;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -77,7 +79,8 @@ fn cancel(order_id: &str) -> Call {
 }
 
 fn reserve(id: &str, units: i64) -> Call {
-    Call::Reserve { account: ACCOUNT, reserve_id: id.to_owned(), units }
+    let (reserve_id, order_id) = (id.to_owned(), "of others".to_owned());
+    Call::Reserve { account: ACCOUNT, reserve_id, order_id, units }
 }
 
 fn release(id: &str) -> Call {
