@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tests::clients::Clients;
+use tests::cluster::Service;
 use tests::postgres::{Postgres, create_database, drop_database};
 
 use super::support::{Backend, World, until};
@@ -91,13 +92,19 @@ async fn sqlite(path: &str) -> SqliteConnection {
     database::Sqlite::options(Path::new(path)).connect().await.unwrap()
 }
 
-/// Kills all pods, brings the backup back, and starts them again.
+/// Kills all pods, brings the backup back, accepts that what came after it is gone, and starts them again.
 async fn go_back(world: &mut World, which: Which, file: &Path) {
     let cluster = &mut world.cluster;
     for pod in cluster.order.iter_mut().chain(&mut cluster.account) {
         pod.kill().unwrap();
     }
     restore(world, which, file).await;
+    let databases = world.cluster.databases();
+    let (service, url) = match which {
+        Which::Account => (Service::Account, &databases.account),
+        Which::Order => (Service::Order, &databases.order),
+    };
+    world.cluster.binaries().resume(service, url).unwrap();
     for pods in [&mut world.cluster.account, &mut world.cluster.order] {
         for pod in pods {
             pod.restart().unwrap();

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use database::{Backend, PgOptions, Postgres};
+use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
 /// Lists an account's orders newest first. It is on a sum so that nothing but the list can use it: on an empty table the
@@ -31,8 +32,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 4 * 60 * 60;
 
 /// Builds what is missing.
-pub(super) async fn build(options: &PgConnectOptions) -> sqlx::Result<()> {
-    let mut connection = options.connect().await?;
+pub(super) async fn build(options: &PgOptions) -> sqlx::Result<()> {
+    let mut connection = Postgres::connect(options).await?;
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
         .execute(&mut connection)
         .await?;
