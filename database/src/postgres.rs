@@ -56,6 +56,9 @@ const BY_KEY: [(&str, &str); 6] = [
 /// How long opening a connection to one server may take, all that is asked first included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the two sessions of a process may take to be told apart: a dozen round trips, once.
+const LOOKS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How often two sessions are held against each other before they are taken to be two.
 const LOOKS: usize = 3;
 
@@ -109,6 +112,14 @@ struct Found {
     keeps_sessions: AtomicBool,
 }
 
+/// A step of connecting, which a network may slow down, but not for ever.
+async fn within<T>(
+    limit: Duration,
+    step: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(limit, step).await.unwrap_or_else(|_| Err(late()))
+}
+
 impl PgOptions {
     /// One of these servers, whichever takes writes.
     ///
@@ -144,8 +155,7 @@ impl PgOptions {
         let (count, last) = (self.servers.len(), self.found.server.load(Ordering::Relaxed));
         let mut why = None;
         for at in (0..count).map(|turn| (last + turn) % count) {
-            let attempt = timeout(CONNECT_TIMEOUT, self.connect_to(&self.servers[at])).await;
-            match attempt.unwrap_or_else(|_| Err(late())) {
+            match self.connect_to(&self.servers[at]).await {
                 Ok(connection) => {
                     self.found.server.store(at, Ordering::Relaxed);
                     return Ok(connection);
@@ -160,9 +170,10 @@ impl PgOptions {
     }
 
     async fn connect_to(&self, server: &PgConnectOptions) -> sqlx::Result<PgConnection> {
-        let mut connection = server.connect().await?;
+        let mut connection = within(CONNECT_TIMEOUT, server.connect()).await?;
         if self.servers.len() > 1 {
-            let row = sqlx::raw_sql(TAKES_WRITES).fetch_one(&mut connection).await?;
+            let asked = sqlx::raw_sql(TAKES_WRITES).fetch_one(&mut connection);
+            let row = within(CONNECT_TIMEOUT, asked).await?;
             if !row.try_get::<bool, _>("yes")? {
                 return Err(Unfit::ReadOnly.into());
             }
@@ -170,10 +181,10 @@ impl PgOptions {
 
         // Before anything is set: on a shared connection it would reach whoever has it next.
         if !self.settings.is_empty() && !self.found.keeps_sessions.load(Ordering::Relaxed) {
-            self.see_two_sessions(&mut connection, server).await?;
+            within(LOOKS_TIMEOUT, self.see_two_sessions(&mut connection, server)).await?;
         }
-        let settings = self.statements();
-        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
+        let settings = sqlx::raw_sql(AssertSqlSafe(self.statements())).execute(&mut connection);
+        within(CONNECT_TIMEOUT, settings).await?;
         Ok(connection)
     }
 

@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opening a connection, and what a network may add to a statement's own time.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(15);
 
 /// Why the books cannot be read.
 #[derive(Debug, Error)]

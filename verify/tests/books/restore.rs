@@ -129,6 +129,7 @@ async fn one_database_goes_back(backend: Backend, which: Which) {
     assert_eq!(code, Some(1), "nothing was lost: {report}");
     repair(&world).await;
     world.settled().await;
+    world.retry_refused().await;
     check_balances(&world).await;
     world.cluster.stop().unwrap();
     world.cluster.verify().unwrap();

@@ -10,7 +10,7 @@ use proto::account::v1::{
 use proto::order::v1::{OnDuplicate, PlaceOrderRequest};
 use serde_json::Value;
 use tests::clients::Clients;
-use tests::cluster::{Binaries, Cluster, Databases, Plan, SHORT_LEASES};
+use tests::cluster::{Binaries, Cluster, Databases, Plan, SHORT_LEASES, Service};
 use tests::postgres::Postgres;
 use uuid::Uuid;
 
@@ -148,6 +148,28 @@ impl World {
             code == Some(0) && report["ok"] == true
         })
         .await;
+    }
+}
+
+impl World {
+    /// Has settlements told again that were refused while the ledger lacked their reservations, and waits until none is
+    /// left. By themselves they would be told within the hour.
+    pub(crate) async fn retry_refused(&self) {
+        let databases = self.cluster.databases();
+        let url = ["--database-url", databases.order.as_str()];
+        let settlements = |flags: &[&str]| {
+            let mut command = Command::new(self.cluster.binaries().program(Service::Order));
+            let output = command.arg("settlements").args(flags).args(url).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for line in settlements(&["list"]).lines() {
+            let row: Value = serde_json::from_str(line).unwrap();
+            let account = row["account_id"].to_string();
+            let order = row["order_id"].as_str().unwrap();
+            // One that was told meanwhile is not there any more.
+            let _waits_or_not = settlements(&["retry", "--account", &account, "--order", order]);
+        }
+        until("refused settlements to be told", async || settlements(&["list"]).is_empty()).await;
     }
 }
 
