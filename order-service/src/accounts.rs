@@ -237,10 +237,12 @@ impl Accounts {
         match self.capture(notice).await {
             // Another caller captured a part of it: that is what can be given back.
             Told::Done { .. } | Told::Refused(Reason::CaptureMismatch) => {}
-            // The money never left the account.
-            Told::Refused(Reason::ReservationReleased | Reason::ReservationExpired) => {
-                return Told::Done { replayed: true };
-            }
+            // The money never left the account, or came back to it when the ledger lost the reservation.
+            Told::Refused(
+                Reason::ReservationReleased
+                | Reason::ReservationExpired
+                | Reason::ReservationNotFound,
+            ) => return Told::Done { replayed: true },
             told @ (Told::Refused(_) | Told::Unknown(_)) => return told,
         }
 
