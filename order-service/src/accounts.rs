@@ -43,7 +43,7 @@ use crate::{
 /// An attempt that has no answer after 2 s, a pod that hangs, is tried on another pod within the call's time. Retries stop
 /// while the account service as a whole fails: 80 failures in excess of what successes give back, five for one, so that in
 /// the long run there are 1.2 attempts per call at most. 80 is more than the calls that break when two pods are killed at
-/// once ([`CALLS`] are under way, and calls that were never sent cost nothing). A pod that fails ten times in a row, or
+/// once (`CALLS` are under way, and calls that were never sent cost nothing). A pod that fails ten times in a row, or
 /// turns out to be another service, rests for 5 s and longer each time, but never more than half of the pods.
 pub const SERVICE_CONFIG: &str = r#"{
     "methodConfig": [{
