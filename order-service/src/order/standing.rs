@@ -55,15 +55,18 @@ impl Reservation {
 }
 
 /// Judges what the ledger answered about a reservation of the order's own id that it had before. `mismatches`: it has
-/// another amount, which for the same request can only mean that prices changed.
+/// another amount, which for the same request can only mean that prices changed. `is_fresh`: the key was free until now, so
+/// that a hold cannot be of an earlier worker of it.
 pub fn judge(
     verdict: Verdict,
     mismatches: bool,
+    is_fresh: bool,
     before: &Reservation,
     outlives: Duration,
 ) -> Standing {
     // Refused, or given back, or still held because nobody has told the ledger yet that it is to be given back.
-    if !before.is_paid() && before.age.is_some_and(|age| age >= outlives) {
+    let is_left = before.age.is_some_and(|age| age >= outlives) && !before.is_paid();
+    if is_left && (is_fresh || !before.is_held) {
         return Standing::Outlived;
     }
     if mismatches && (before.is_held || before.is_paid()) {
@@ -111,8 +114,9 @@ mod tests {
 
     #[test]
     fn a_reservation_of_a_lost_order_pays_for_it_again_unless_it_was_given_back() {
-        let judge =
-            |refunded, age| judge(Verdict::Reserved, false, &before("10", refunded, age), OUTLIVES);
+        let judge = |refunded, age| {
+            judge(Verdict::Reserved, false, true, &before("10", refunded, age), OUTLIVES)
+        };
         let (young, old) = (Duration::MINUTE, Duration::days(9));
         let refunded = Standing::Final(Verdict::Declined { cause: REFUNDED.into() });
         assert_eq!(judge("0", young), Standing::Final(Verdict::Reserved));
@@ -124,16 +128,18 @@ mod tests {
 
     #[test]
     fn a_hold_that_an_earlier_life_of_the_key_left_pays_for_nothing() {
-        let judge = |age| judge(Verdict::Reserved, false, &held(age), OUTLIVES);
-        assert_eq!(judge(Duration::MINUTE), Standing::Final(Verdict::Reserved));
-        assert_eq!(judge(OUTLIVES), Standing::Outlived);
+        let judge = |is_fresh, age| judge(Verdict::Reserved, false, is_fresh, &held(age), OUTLIVES);
+        assert_eq!(judge(true, Duration::MINUTE), Standing::Final(Verdict::Reserved));
+        assert_eq!(judge(true, OUTLIVES), Standing::Outlived);
+        // An earlier worker of this key held it, however long ago.
+        assert_eq!(judge(false, OUTLIVES), Standing::Final(Verdict::Reserved));
     }
 
     #[test]
     fn a_refusal_of_this_claim_is_final_and_an_older_one_is_outlived_whatever_it_was_for() {
         for mismatches in [false, true] {
             let judge = |age: Option<Duration>| {
-                judge(declined(), mismatches, &before("0", "0", age), OUTLIVES)
+                judge(declined(), mismatches, false, &before("0", "0", age), OUTLIVES)
             };
             assert_eq!(judge(Some(Duration::SECOND)), Standing::Final(declined()));
             assert_eq!(judge(Some(OUTLIVES)), Standing::Outlived);
@@ -144,7 +150,8 @@ mod tests {
     #[test]
     fn lines_whose_prices_changed_keep_the_price_that_was_reserved() {
         for before in [before("10", "0", Duration::HOUR), held(Duration::MINUTE)] {
-            assert_eq!(judge(declined(), true, &before, OUTLIVES), Standing::Priced(money("10")));
+            let judged = judge(declined(), true, true, &before, OUTLIVES);
+            assert_eq!(judged, Standing::Priced(money("10")));
         }
     }
 }

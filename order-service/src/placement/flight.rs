@@ -114,7 +114,10 @@ impl Flight {
         let mut read_first = taken;
         for _ in 0..LOCATE_ROUNDS {
             match self.locate(&claim, mem::take(&mut read_first), &mut perhaps_claimed).await {
-                Ok(Located::Ours(claim)) => return self.work(claim).await,
+                Ok(Located::Ours(ours)) => {
+                    let is_fresh = ours.fence == claim.fence;
+                    return self.work(ours, is_fresh).await;
+                }
                 Ok(Located::Landed(landing)) => return landing,
                 Ok(Located::Moved) => {}
                 // The next round reads its own row, if there is one.
@@ -135,7 +138,7 @@ impl Flight {
             Ok(Some(claim)) if give_up && !self.was_placed(&claim).await => {
                 self.settle(claim, Verdict::GaveUp).await
             }
-            Ok(Some(claim)) => self.work(claim).await,
+            Ok(Some(claim)) => self.work(claim, false).await,
             Ok(None) => Landing::Running,
             Err(trouble) => Landing::Trouble(trouble),
         }
@@ -239,11 +242,11 @@ impl Flight {
         Ok(taken)
     }
 
-    /// T2, and T3 after it. More than one round only where a reservation was there before its claim.
-    async fn work(&self, mut claim: Claim) -> Landing {
+    /// T2, and T3 after it. `is_fresh`: this flight claimed the key, and took it over from nobody. More than one round only where a reservation was there before its claim.
+    async fn work(&self, mut claim: Claim, is_fresh: bool) -> Landing {
         self.signals.work();
         for _ in 0..RESERVE_ROUNDS {
-            match self.reserve(&claim).await {
+            match self.reserve(&claim, is_fresh).await {
                 Ok(Standing::Final(verdict)) => {
                     reach(match verdict {
                         Verdict::Reserved => Point::Reserved,
@@ -275,7 +278,7 @@ impl Flight {
     }
 
     /// Asks for the reservation, and thinks about one that was there before.
-    async fn reserve(&self, claim: &Claim) -> Result<Standing, Status> {
+    async fn reserve(&self, claim: &Claim, is_fresh: bool) -> Result<Standing, Status> {
         let Reserved { verdict, replayed, mismatches } = self.parts.accounts.reserve(claim).await?;
         if !replayed {
             return Ok(Standing::Final(verdict));
@@ -284,7 +287,7 @@ impl Flight {
         // Nothing is decided by a reservation that cannot be read: it may have been given back, or be of an earlier life.
         let before = self.parts.accounts.reservation(claim).await?;
         let before = before.ok_or_else(|| Status::unavailable("the reservation is gone"))?;
-        Ok(standing::judge(verdict, mismatches, &before, self.parts.outlives))
+        Ok(standing::judge(verdict, mismatches, is_fresh, &before, self.parts.outlives))
     }
 
     /// The id of the key's order in the next life of the key. `None`: this one's id was not derived.
