@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use database::Lineage;
+use database::{Lineage, Reason, Unready};
 use proto::account::v1::account_service_server::AccountServiceServer;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use tokio::task::JoinHandle;
@@ -91,7 +91,8 @@ impl Shares {
 
 async fn is_ready(desk: Desk) -> Result<(), String> {
     match desk.unready().await {
-        Ok(None) => continues(&desk).await,
+        // What exactly contradicts is for the next question.
+        Ok(None | Some(Unready::Away(Reason::WentBack))) => continues(&desk).await,
         Ok(Some(unready)) => Err(unready.to_string()),
         Err(trouble) => Err(trouble.to_string()),
     }

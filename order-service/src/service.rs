@@ -3,7 +3,7 @@
 use std::{future, net::SocketAddr, time::Duration};
 
 use client::BuildError;
-use database::Lineage;
+use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
@@ -202,7 +202,8 @@ impl Shares {
 /// A database that went back in time serves nobody until an operator has accepted what is gone.
 async fn is_ready(desk: Desk) -> Result<(), String> {
     match desk.unready().await {
-        Ok(None) => continues(&desk).await,
+        // What exactly contradicts is for the next question.
+        Ok(None | Some(Unready::Away(Reason::WentBack))) => continues(&desk).await,
         Ok(Some(unready)) => Err(unready.to_string()),
         Err(trouble) => Err(trouble.to_string()),
     }

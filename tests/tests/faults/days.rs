@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use database::DatabaseUrl;
 use proto::Reason;
 use proto::order::v1::{PlaceOrderReply, PlaceOrderRequest};
-use sqlx::PgConnection;
+use sqlx::{ConnectOptions, PgConnection};
 use tests::cluster::Service;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -110,6 +110,20 @@ async fn half_a_day_later(world: &World, connection: &mut PgConnection) {
     kept.await.unwrap().unwrap();
 }
 
+/// Makes what the ledger holds older.
+async fn grow_old(ground: &Ground, statement: &'static str) {
+    match ground.databases.account.parse().unwrap() {
+        DatabaseUrl::Postgres(address) => {
+            let mut connection = address.connect().await.unwrap();
+            sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        }
+        DatabaseUrl::Sqlite(path) => {
+            let mut connection = database::Sqlite::options(&path).connect().await.unwrap();
+            sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        }
+    }
+}
+
 /// Two days are the default, of which `migrate` here keeps nothing but what the pods were told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_stands_for_the_lifetime_of_its_key_and_no_longer() {
@@ -147,6 +161,9 @@ async fn a_refusal_stands_for_the_lifetime_of_its_key_and_no_longer() {
     for _ in 0..3 {
         half_a_day_later(&world, &mut connection).await;
     }
+    // The ledger has a clock of its own.
+    grow_old(&world.ground, "UPDATE reservations SET created_at = created_at - interval '5 days'")
+        .await;
     for (request, _) in refusals {
         assert!(!world.persist(0, request).await.unwrap().replayed);
         assert!(world.persist(0, request).await.unwrap().replayed);
@@ -170,6 +187,11 @@ async fn on_sqlite_too_a_refusal_stands_for_the_lifetime_of_its_key_and_no_longe
         pod.set_clock(Some(clock));
         pod.restart().unwrap();
         pod.wait_ready().await.unwrap();
+        if !stands {
+            // The ledger has a clock of its own.
+            let days = "UPDATE reservations SET created_at = created_at - 5 * 86400 * 1000000";
+            grow_old(&world.ground, days).await;
+        }
         if stands {
             assert_eq!(
                 world.persist(0, &dear).await.unwrap_err(),

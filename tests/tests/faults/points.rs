@@ -55,7 +55,11 @@ impl World {
     async fn come_to(&mut self, point: Point, scene: Scene, key: &str) {
         match scene {
             Scene::LeftBehind | Scene::Untold => {}
-            Scene::Silence => self.cluster.account[0].freeze(),
+            // A process that was never told which ledger there is claims no key.
+            Scene::Silence => {
+                self.pod_of(point).wait_ready().await.unwrap();
+                self.cluster.account[0].freeze();
+            }
             Scene::CommitCut => {
                 // A process that does not know the time yet claims in a transaction: it is told first.
                 self.pod_of(point).wait_ready().await.unwrap();
