@@ -76,11 +76,6 @@ impl Ledger {
 }
 
 impl LedgerLink {
-    /// A link to this ledger that never changes, for tests.
-    pub fn fixed(id: Option<String>) -> Self {
-        Self(watch::channel(Link::Linked(Ledger { id, clock: None })).1)
-    }
-
     /// The ledger, if it may be asked now.
     ///
     /// # Errors

@@ -101,11 +101,6 @@ impl Lineage {
         self.state().halted.clone().map_or(Ok(()), Err)
     }
 
-    /// Refuses all work from now on.
-    pub fn halt(&self, why: Discontinuity) {
-        self.halt_in(&mut self.state(), why);
-    }
-
     /// Judges a position that was read after `before` was taken from [`seen`](Self::seen), and what another process
     /// may have written beside it.
     ///
