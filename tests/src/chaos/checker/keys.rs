@@ -144,10 +144,20 @@ impl Key<'_> {
         self.forgotten.iter().any(is_between)
     }
 
-    /// Whether two operations may belong to different lives of the key. A life with an order does not end.
+    /// Whether one operation was lost together with the end of an earlier life, so that the other met that life again.
+    fn was_undone_before(&self, one: &Operation, other: &Operation) -> bool {
+        let Some((copied, restored)) = self.case.state.restored else { return false };
+        let is_undone = self.forgotten.iter().any(|(_, ended)| copied < *ended);
+        is_undone && self.case.is_lost(one) && restored < other.answered_us
+    }
+
+    /// Whether two operations may belong to different lives of the key. A life with an order ends only by being lost.
     fn may_be_apart(&self, one: &Operation, other: &Operation) -> bool {
-        let ends = |o: &Operation| o.answer.order_id().is_none();
-        ends(one) && self.may_precede(one, other) || ends(other) && self.may_precede(other, one)
+        let ends_before = |one: &Operation, other: &Operation| {
+            one.answer.order_id().is_none() && self.may_precede(one, other)
+                || self.was_undone_before(one, other)
+        };
+        ends_before(one, other) || ends_before(other, one)
     }
 
     /// Whether the life that an operation was answered in may have ended before that in which the order was placed.

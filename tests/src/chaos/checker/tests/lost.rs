@@ -101,3 +101,23 @@ fn what_was_told_before_the_copy_is_never_lost() {
         world.state.restored = Some((107, 115));
     });
 }
+
+/// `c` was refused, its lifetime ended, and another request placed an order under it: all but the refusal is lost.
+#[test]
+fn a_restored_refusal_speaks_for_its_key_again() {
+    let world = |restored| {
+        let mut world = World::sound();
+        forget_c(&mut world, (60, 70));
+        place_c(&mut world);
+        world.state.orders.retain(|order| order.order_id != "o3");
+        world.state.accounts = [(ACCOUNT, Account { balance: 1080, reserved: 40 })].into();
+        refund(&mut world, "o3", 50, Answer::Done);
+        world.tell(place("c", Body::Amount(50)), refused("IDEMPOTENCY_KEY_REUSED", ""));
+        world.state.restored = restored;
+        world.broken()
+    };
+    assert_eq!(world(Some((65, 107))), BTreeSet::new());
+
+    // What was copied after the lifetime had ended does not bring the refusal back.
+    assert_eq!(world(Some((75, 107))), BTreeSet::from([Rule::ReusedRunsNothing]));
+}
