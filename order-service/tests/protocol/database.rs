@@ -21,12 +21,16 @@ pub(crate) enum Keys {
     Partitioned,
     /// One table, as SQLite does: old rows are deleted.
     OneTable,
+    /// In the order's own row. A refusal is copied to a table of its own, and its row leaves the orders later.
+    WithOrders,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
     keys: Keys,
     pub(crate) rows: [Option<Key>; 2],
+    /// [`Keys::WithOrders`]: what stands in the table of refusals.
+    pub(crate) refusal: Option<Key>,
     /// Never more than one, but the model must be able to say so.
     pub(crate) orders: Vec<Placed>,
     pub(crate) outbox: Vec<Told>,
@@ -48,12 +52,12 @@ struct Conflict;
 impl Database {
     pub(crate) fn new(keys: Keys, stock: u8) -> Self {
         let (orders, outbox) = Default::default();
-        Self { keys, rows: [None; 2], orders, outbox, stock, stale_write: false }
+        Self { keys, rows: [None; 2], refusal: None, orders, outbox, stock, stale_write: false }
     }
 
     /// The row that a request of this day finds.
     pub(crate) fn visible(&self, today: u8) -> Option<Key> {
-        self.rows[self.slot(today)]
+        self.rows[self.slot(today)].or(self.refusal)
     }
 
     /// D: the row, or where there is none, what the key's order says.
@@ -71,6 +75,7 @@ impl Database {
     pub(crate) fn claim(&mut self, claim: Claim, guards: &Guards) -> bool {
         let placed = guards.orders_speak_for_their_keys && !self.orders.is_empty();
         let row = &mut self.rows[self.slot(claim.day)];
+        // Among the refusals it was looked for when the statement began; see `Step::Claims`.
         let free = row.is_none() && !placed;
         if free {
             *row = Some(Key { claim, fate: None });
@@ -94,11 +99,38 @@ impl Database {
         Some(Claim { fence: key.claim.fence, ..seen })
     }
 
-    /// Lets old keys go: PostgreSQL no longer looks at their day, SQLite deletes them.
+    /// Lets old keys go: PostgreSQL no longer looks at their day, SQLite deletes them. With the orders only refusals are old.
     pub(crate) fn forget(&mut self) {
-        if self.keys == Keys::OneTable {
-            self.rows[0] = None;
+        match self.keys {
+            Keys::Partitioned => {}
+            Keys::OneTable => self.rows[0] = None,
+            Keys::WithOrders => self.refusal = None,
         }
+    }
+
+    /// The key that may be let go of, and was decided or not.
+    pub(crate) fn oldest(&self) -> Option<Key> {
+        match self.keys {
+            Keys::Partitioned | Keys::OneTable => self.rows[0],
+            Keys::WithOrders => self.refusal.filter(|_| self.rows[0].is_none()),
+        }
+    }
+
+    /// Whether keys are rows of orders.
+    pub(crate) fn is_with_orders(&self) -> bool {
+        self.keys == Keys::WithOrders
+    }
+
+    /// Whether a refusal's row may leave the orders.
+    pub(crate) fn may_leave(&self) -> bool {
+        let is_refusal =
+            |key: Key| key.fate.is_some_and(|fate| !matches!(fate, Fate::Placed { .. }));
+        self.is_with_orders() && self.rows[0].is_some_and(is_refusal)
+    }
+
+    /// A refusal's row leaves the orders.
+    pub(crate) fn leave(&mut self) {
+        self.rows[0] = None;
     }
 
     /// T3, T3' and T4: `settle.rs`, with its second run after a conflict.
@@ -137,6 +169,9 @@ impl Database {
         self.stock = stock[&product()].try_into().expect("stock is never negative");
         for decision in &decisions {
             self.write(claim, decision, earlier, guards)?;
+        }
+        if self.may_leave() {
+            self.refusal = self.rows[0];
         }
         let settled = Settled::of(settlement, &decisions[0], NOW);
         for notice in settled.notice.iter().map(Told::of) {
@@ -206,7 +241,7 @@ impl Database {
     fn slot(&self, day: u8) -> usize {
         match self.keys {
             Keys::Partitioned => day.into(),
-            Keys::OneTable => 0,
+            Keys::OneTable | Keys::WithOrders => 0,
         }
     }
 }

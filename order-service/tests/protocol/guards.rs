@@ -116,3 +116,15 @@ fn a_flight_that_outlives_its_key_finds_its_own_order_and_leaves_its_money_alone
     let guards = Guards { flights_end_before_keys_go: false, ..Guards::ALL };
     hold("a flight that outlives its key", Protocol { forgets: true, guards, ..PAIR });
 }
+
+/// A claim waits at the unique index for a row that is being deleted, and takes the key once that is gone, by what it had
+/// seen of the refusals before.
+#[test]
+fn a_refusal_that_leaves_the_orders_at_once_lets_a_claim_of_before_run_its_key_again() {
+    let guards = Guards { refusals_leave_late: false, ..Guards::ALL };
+    let workers = &[REQUEST, OTHER_REQUEST];
+    breaks(
+        FAILED_WITHOUT_ORDER,
+        Protocol { workers, keys: Keys::WithOrders, stock: 0, guards, ..USUAL },
+    );
+}

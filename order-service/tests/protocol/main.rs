@@ -77,6 +77,8 @@ struct Guards {
     releases_leave_tombstones: bool,
     /// A key is let go of only when it is decided.
     undecided_keys_are_kept: bool,
+    /// A refusal's row leaves the orders only when no claim is under way that began before the refusal.
+    refusals_leave_late: bool,
     /// No flight tries to claim a key again, with the id it minted, after that key was decided and let go of: a flight
     /// would have to sleep through the days for which keys are kept.
     flights_end_before_keys_go: bool,
@@ -112,6 +114,7 @@ impl Guards {
         declines_are_stored: true,
         releases_leave_tombstones: true,
         undecided_keys_are_kept: true,
+        refusals_leave_late: true,
         flights_end_before_keys_go: true,
     };
 }

@@ -81,8 +81,9 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
             })
         }),
         always(FAILED_WITHOUT_ORDER, |_, world| {
-            let fate = world.visible().and_then(|key| key.fate);
-            fate.is_none_or(|fate| matches!(fate, Fate::Placed { .. }))
+            let keys = [world.visible(), world.database.refusal];
+            let mut fates = keys.into_iter().flatten().filter_map(|key| key.fate);
+            fates.all(|fate| matches!(fate, Fate::Placed { .. }))
                 || world.database.orders.is_empty()
         }),
         always(NEVER_REFUSED, |_, world| {
@@ -94,7 +95,11 @@ pub(crate) fn invariants() -> Vec<Property<Protocol>> {
         always(ONE_HOLDER, |_, world| {
             let claims = world.workers.iter().filter_map(|step| match step {
                 Step::Works { claim, .. } => Some((claim.day, claim.fence)),
-                Step::Start | Step::Sees { .. } | Step::ReadsBack { .. } | Step::Landed(_) => None,
+                Step::Start
+                | Step::Claims { .. }
+                | Step::Sees { .. }
+                | Step::ReadsBack { .. }
+                | Step::Landed(_) => None,
             });
             let mut claims: Vec<_> = claims.collect();
             claims.sort_unstable();
@@ -147,7 +152,11 @@ fn places() -> Vec<Property<Protocol>> {
             };
             world.workers.iter().any(|step| match step {
                 Step::ReadsBack { claim, .. } => restored_by(claim),
-                Step::Start | Step::Sees { .. } | Step::Works { .. } | Step::Landed(_) => false,
+                Step::Start
+                | Step::Claims { .. }
+                | Step::Sees { .. }
+                | Step::Works { .. }
+                | Step::Landed(_) => false,
             })
         }),
         sometimes(GIVEN_UP, |_, world| {
@@ -180,7 +189,10 @@ fn places() -> Vec<Property<Protocol>> {
                 protocol.workers.iter().zip(&world.workers).all(|(role, step)| match step {
                     Step::Landed(_) => true,
                     Step::Start => *role == Role::Completer,
-                    Step::Sees { .. } | Step::Works { .. } | Step::ReadsBack { .. } => false,
+                    Step::Claims { .. }
+                    | Step::Sees { .. }
+                    | Step::Works { .. }
+                    | Step::ReadsBack { .. } => false,
                 });
             at_rest && world.database.outbox.is_empty() && world.count(State::Captured) == 1
         }),
@@ -250,7 +262,11 @@ impl World {
     fn landings(&self) -> impl Iterator<Item = Landing> {
         self.workers.iter().filter_map(|step| match step {
             Step::Landed(landing) => Some(*landing),
-            Step::Start | Step::Sees { .. } | Step::Works { .. } | Step::ReadsBack { .. } => None,
+            Step::Start
+            | Step::Claims { .. }
+            | Step::Sees { .. }
+            | Step::Works { .. }
+            | Step::ReadsBack { .. } => None,
         })
     }
 }

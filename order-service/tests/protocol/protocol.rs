@@ -91,3 +91,29 @@ fn a_key_that_placed_an_order_and_was_let_go_of_never_fails() {
         hold("the second would fail, by the last fence", world);
     }
 }
+
+#[test]
+fn a_key_in_its_orders_own_row_makes_one_order() {
+    let usual = Protocol { keys: Keys::WithOrders, ..USUAL };
+    let visits = &[
+        TAKEOVER,
+        ZOMBIE_FENCED,
+        TOMBSTONE_REFUSED,
+        GIVEN_UP,
+        ORDER_REPLAYED,
+        COMMIT_READ_BACK,
+        ALL_DONE,
+    ];
+    hold("with orders", Protocol { funds: 1, visits, ..usual.clone() });
+
+    let visits = &[DECLINE_REPLAYED, ALL_DONE, GIVEN_UP];
+    hold(
+        "with orders, money comes late",
+        Protocol { funds: 0, deposits: 1, visits, ..usual.clone() },
+    );
+
+    let workers = &[REQUEST, OTHER_REQUEST, REQUEST];
+    let visits = &[REUSE_REFUSED, SOLD_OUT];
+    let world = Protocol { workers, stock: 0, forgets: true, visits, ..usual };
+    hold("with orders, a refused key is free again", world);
+}

@@ -50,6 +50,11 @@ pub(crate) enum Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Start,
+    /// [`Keys::WithOrders`](super::database::Keys): its claim has looked among the refusals, as they were when the
+    /// statement began, and not yet inserted.
+    Claims {
+        claim: Claim,
+    },
     /// Saw a key whose lease was over.
     Sees {
         claim: Claim,
@@ -82,6 +87,8 @@ pub(crate) enum Landing {
 pub(crate) enum Action {
     /// T0 and D. Unless `heard`, a claim that goes through is not known to have.
     Locate { worker: usize, heard: bool },
+    /// [`Step::Claims`] inserts.
+    Insert { worker: usize, heard: bool },
     /// The completer finds an undecided key.
     FindOverdue { worker: usize, day: usize, give_up: bool },
     /// T1.
@@ -96,6 +103,8 @@ pub(crate) enum Action {
     Finish(Told),
     /// Money for one more order.
     Deposit,
+    /// A refusal's row leaves the orders.
+    Leave,
     /// The key is kept no longer.
     Forget,
 }
@@ -130,6 +139,11 @@ impl Model for Protocol {
         if world.deposits > 0 {
             actions.push(Action::Deposit);
         }
+        let claims = |step: &Step| matches!(step, Step::Claims { .. });
+        let is_late = !self.guards.refusals_leave_late || !world.workers.iter().any(claims);
+        if world.database.may_leave() && is_late {
+            actions.push(Action::Leave);
+        }
         if self.may_forget(world) {
             actions.push(Action::Forget);
         }
@@ -139,6 +153,8 @@ impl Model for Protocol {
         let mut world = before.clone();
         match action {
             Action::Locate { worker, heard } => self.locate(&mut world, worker, heard),
+            Action::Insert { worker, heard } => self.insert(&mut world, worker, heard),
+            Action::Leave => world.database.leave(),
             Action::FindOverdue { worker, day, give_up } => {
                 let claim = world.database.rows[day]?.claim;
                 world.workers[worker] = Step::Sees { claim, give_up };
@@ -174,11 +190,12 @@ impl Model for Protocol {
 impl Protocol {
     /// A key is let go of once: days after it was decided.
     fn may_forget(&self, world: &World) -> bool {
-        let Some(key) = world.database.rows[0].filter(|_| self.forgets && world.today == 0) else {
+        let Some(key) = world.database.oldest().filter(|_| self.forgets && world.today == 0) else {
             return false;
         };
         let locates = |(worker, step): (usize, &Step)| {
-            id(worker) == key.claim.order_id && matches!(step, Step::Start | Step::Sees { .. })
+            id(worker) == key.claim.order_id
+                && matches!(step, Step::Start | Step::Claims { .. } | Step::Sees { .. })
         };
         let claimed_again = world.workers.iter().enumerate().any(locates);
         (key.fate.is_some() || !self.guards.undecided_keys_are_kept)
@@ -192,6 +209,9 @@ impl Protocol {
                 if world.database.read(world.today, &self.guards).is_none() {
                     actions.push(Action::Locate { worker, heard: false });
                 }
+            }
+            (Step::Claims { .. }, _) => {
+                actions.extend([false, true].map(|heard| Action::Insert { worker, heard }));
             }
             (Step::Start, Role::Completer) => {
                 for day in 0..world.database.rows.len() {
@@ -230,6 +250,10 @@ impl Protocol {
         let order_id = id(worker);
         let claim = Claim { asked, order_id, fence: 1, day: world.today };
         let Some(found) = world.database.read(world.today, &self.guards) else {
+            if world.database.is_with_orders() {
+                world.workers[worker] = Step::Claims { claim };
+                return;
+            }
             if self.guards.claims_come_first {
                 world.database.claim(claim, &self.guards);
             }
@@ -250,6 +274,18 @@ impl Protocol {
             // Asks again later.
             Finding::Running => Step::Start,
         };
+    }
+
+    /// The second half of a claim whose unique index is that of the orders: it waits for a row that is on its way in or
+    /// out, and then takes the key if there is none.
+    fn insert(&self, world: &mut World, worker: usize, heard: bool) {
+        let Step::Claims { claim } = world.workers[worker] else { return };
+        let is_claimed = world.database.claim(claim, &self.guards);
+        if is_claimed && heard {
+            world.work(worker, claim, false);
+        } else {
+            world.workers[worker] = Step::Start;
+        }
     }
 
     fn take_over(&self, world: &mut World, worker: usize) {
