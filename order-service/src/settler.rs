@@ -65,7 +65,8 @@ async fn tell(notice: Notice, accounts: &Accounts, desk: &Desk) {
 
 /// Deletes what was told. A cancel leaves its order's capture nothing to do, even one that was refused.
 async fn finish(notice: Notice, desk: &Desk) {
-    let capture = Notice { action: Action::Capture, ..notice.clone() };
+    // A refused one is in the outbox, whatever batch the refund is in.
+    let capture = Notice { action: Action::Capture, batch: None, ..notice.clone() };
     let capture = (notice.action == Action::Refund).then_some(capture);
     // Were the refund's row deleted first, a process that ends in between would leave the capture's.
     for told in capture.into_iter().chain([notice]) {

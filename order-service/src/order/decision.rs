@@ -84,7 +84,7 @@ impl Settlement {
 /// Of settlements of one claim, the first: it decides, and the others find its decision.
 pub fn firsts(settlements: &[Settlement]) -> Vec<&Settlement> {
     let mut seen = HashSet::new();
-    let name = |claim: &Claim| (claim.order_id, claim.day, claim.fence);
+    let name = |claim: &Claim| (claim.order_id, claim.home, claim.fence);
     settlements.iter().filter(|settlement| seen.insert(name(&settlement.claim))).collect()
 }
 
@@ -153,7 +153,8 @@ fn decide_one(
     for line in lines {
         stock.entry(line.product_id).and_modify(|left| *left -= line.quantity);
     }
-    Decision::Placed(settlement.claim.order(settlement.payment_id, now))
+    let Settlement { claim, payment_id, .. } = settlement;
+    Decision::Placed(claim.order(*payment_id, claim.placed_at(now)))
 }
 
 /// The new orders among what was decided.
@@ -199,6 +200,7 @@ impl Settled {
             Decision::Failed(outcome) => Some(outcome.clone()),
             Decision::Restored(_) => None,
         };
+        let at = settlement.claim.placed_at(at);
         let decided = outcome.map(|outcome| Decided { outcome, at });
         Self { decided, notice: notice(settlement, decision) }
     }
@@ -218,7 +220,8 @@ fn notice(settlement: &Settlement, decision: &Decision) -> Option<Notice> {
         (Decision::Failed(_) | Decision::Restored(_), _) => Action::Release,
     };
     let Claim { request, order_id, amount, .. } = &settlement.claim;
-    Some(Notice { account: request.account, order_id: *order_id, action, amount: *amount })
+    let (account, order_id, amount) = (request.account, *order_id, *amount);
+    Some(Notice { account, order_id, action, amount, batch: None })
 }
 
 #[cfg(test)]
@@ -229,7 +232,10 @@ mod tests {
     use proto::{Currency, Money};
 
     use super::*;
-    use crate::order::request::{Basket, Line};
+    use crate::order::{
+        key::Home,
+        request::{Basket, Line},
+    };
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -252,7 +258,7 @@ mod tests {
             amount: Money::parse("5").unwrap(),
             currency: Currency::USD,
             fence: 1,
-            day: NOW.date(),
+            home: Home::Keys(NOW.date()),
         };
         Settlement { claim, verdict, payment_id: Uuid::from_u128(8) }
     }

@@ -29,8 +29,22 @@ pub struct Claim {
     /// Drawn at random by the first worker, one more with each takeover. With the order's id it names one claim: ids are
     /// the same for all claims of a key, fences are not.
     pub fence: i32,
-    /// Which partition holds the row. SQLite has none and leaves it at the day of the claim.
-    pub day: Date,
+    /// Where its row is.
+    pub home: Home,
+}
+
+/// Where the row of a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// Among the keys, in the partition of this day. SQLite has no partitions: there it is the day of the claim.
+    Keys(Date),
+    /// It is the order's own row.
+    Orders {
+        /// When the key was claimed, which is when the order counts as placed.
+        claimed_at: OffsetDateTime,
+        /// The batch that lists it while it is undecided.
+        batch: i64,
+    },
 }
 
 /// A key row as it was read.
@@ -114,7 +128,7 @@ impl KeyRow {
         let &Order { order_id, amount, currency, placed_at: at, .. } = order;
         let outcome = Outcome::Placed { payment_id: order.payment_id };
         Self {
-            claim: Claim { request, order_id, amount, currency, fence: 0, day: at.date() },
+            claim: Claim { request, order_id, amount, currency, fence: 0, home: Home::Keys(at.date()) },
             digest,
             state: KeyState::Decided(Decided { outcome, at }),
             created_at: at,
@@ -143,6 +157,30 @@ impl KeyRow {
 }
 
 impl Claim {
+    /// The batch that lists it, where its row is the order's.
+    pub fn batch(&self) -> Option<i64> {
+        match self.home {
+            Home::Keys(_) => None,
+            Home::Orders { batch, .. } => Some(batch),
+        }
+    }
+
+    /// The day of the partition that holds its row, where that is among the keys.
+    pub fn day(&self) -> Date {
+        match self.home {
+            Home::Keys(day) => day,
+            Home::Orders { claimed_at, .. } => claimed_at.date(),
+        }
+    }
+
+    /// When its order counts as placed, if that is decided at this time.
+    pub fn placed_at(&self, decided_at: OffsetDateTime) -> OffsetDateTime {
+        match self.home {
+            Home::Keys(_) => decided_at,
+            Home::Orders { claimed_at, .. } => claimed_at,
+        }
+    }
+
     /// The order as every caller of this key is told it was placed.
     pub fn order(&self, payment_id: Uuid, placed_at: OffsetDateTime) -> Order {
         Order {
@@ -176,5 +214,26 @@ impl Outcome {
             Self::Placed { .. } => "SUCCESS",
             Self::Declined { .. } | Self::OutOfStock { .. } => "FAILED",
         }
+    }
+
+    /// The status with this outcome where the key's row is the order's.
+    pub fn order_status(&self) -> &'static str {
+        match self {
+            Self::Placed { .. } => "PLACED",
+            Self::Declined { .. } | Self::OutOfStock { .. } => "REFUSED",
+        }
+    }
+
+    /// The payment that it made.
+    pub fn payment_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Placed { payment_id } => Some(*payment_id),
+            Self::Declined { .. } | Self::OutOfStock { .. } => None,
+        }
+    }
+
+    /// Its form in the database, of a refusal.
+    pub fn refusal_json(&self) -> Option<String> {
+        self.payment_id().is_none().then(|| self.to_json())
     }
 }

@@ -57,7 +57,7 @@ pub enum Action {
     Refund,
 }
 
-/// A row of the outbox.
+/// What is to be told of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Whose money.
@@ -68,6 +68,8 @@ pub struct Notice {
     pub action: Action,
     /// The order's amount.
     pub amount: Money,
+    /// The batch of notices that has it. `None`: it is a row of the outbox.
+    pub batch: Option<i64>,
 }
 
 impl Order {
@@ -82,7 +84,7 @@ impl Order {
             return None;
         }
         let Self { account, order_id, amount, .. } = *self;
-        Some(Notice { account, order_id, action: Action::Refund, amount })
+        Some(Notice { account, order_id, action: Action::Refund, amount, batch: None })
     }
 }
 

@@ -112,7 +112,7 @@ impl Claim {
             amount: amount(),
             currency: Currency::USD,
             fence: self.fence,
-            day: NOW.date() + Duration::days(self.day.into()),
+            home: key::Home::Keys(NOW.date() + Duration::days(self.day.into())),
         }
     }
 

@@ -83,8 +83,8 @@ async fn an_old_partition_goes_when_all_its_keys_are_decided_and_not_before() {
     run(&mut connection, &move_to(7)).await;
     assert_eq!(store.keep_keys().await.unwrap(), 0);
     assert_eq!(days(&mut connection).await.first(), Some(&-7));
-    let day = undecided.day - time::Duration::days(7);
-    let undecided = order_service::order::key::Claim { day, ..undecided };
+    let day = undecided.day() - time::Duration::days(7);
+    let undecided = order_service::order::key::Claim { home: order_service::order::key::Home::Keys(day), ..undecided };
     assert!(settle(&mut store, &undecided, Verdict::Reserved).await.decided.is_some());
     assert_eq!(store.keep_keys().await.unwrap(), 1);
     assert_eq!(days(&mut connection).await, [-2, -1, 0, 1, 2, 3]);
