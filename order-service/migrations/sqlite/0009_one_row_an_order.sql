@@ -23,7 +23,10 @@ SELECT account_id, order_id, idempotency_key, amount, basket, status, created_at
 DROP TABLE orders;
 ALTER TABLE orders_with_keys RENAME TO orders;
 
--- Lists are JSON: accounts as numbers, ids of orders as hexadecimal digits.
+-- Lists an account's orders newest first.
+CREATE INDEX orders_by_age ON orders (account_id, created_at, order_id);
+
+-- Lists are JSON: rows as arrays, ids of orders as hexadecimal digits.
 CREATE TABLE claim_batches (
     batch_id    INTEGER PRIMARY KEY AUTOINCREMENT,
     lease_until INTEGER NOT NULL,
@@ -53,7 +56,28 @@ CREATE TABLE layout (
 ) STRICT;
 
 INSERT INTO layout (singleton, claims, changed_at)
-SELECT 1,
-       CASE WHEN min(unixepoch(installed_on)) < unixepoch() - 60 THEN 'keys' ELSE 'orders' END,
-       CAST(unixepoch('subsec') * 1000000 AS INTEGER)
-FROM _sqlx_migrations;
+VALUES (1, 'keys', CAST(unixepoch('subsec') * 1000000 AS INTEGER));
+
+CREATE VIEW notices AS
+SELECT account_id, order_id, action, amount, refused, attempts, created_at, due_at FROM outbox
+UNION ALL
+SELECT n.value ->> 0, unhex(n.value ->> 1), n.value ->> 2, n.value ->> 3, NULL, b.attempts, b.created_at, b.due_at
+FROM notice_batches AS b CROSS JOIN json_each(b.notices) AS n
+WHERE NOT EXISTS (
+    SELECT 1 FROM outbox AS o
+    WHERE o.account_id = n.value ->> 0 AND o.order_id = unhex(n.value ->> 1) AND o.action = n.value ->> 2
+);
+
+CREATE VIEW order_payments AS
+SELECT account_id, order_id, payment_id, amount, status, created_at FROM payments
+UNION ALL
+SELECT account_id, order_id, payment, amount, CASE status WHEN 'CANCELLED' THEN 'REFUNDED' ELSE 'COMPLETED' END, created_at
+FROM orders WHERE payment IS NOT NULL;
+
+CREATE VIEW keys AS
+SELECT account_id, idempotency_key, order_id, amount, status, response, created_at FROM idempotency_keys
+UNION ALL
+SELECT account_id, idempotency_key, order_id, amount,
+    CASE status WHEN 'PROCESSING' THEN 'PROCESSING' ELSE 'SUCCESS' END,
+    CASE WHEN payment IS NOT NULL THEN format('{"outcome":"placed","payment_id":"%s"}', lower(hex(payment))) END, created_at
+FROM orders WHERE fence IS NOT NULL AND status <> 'REFUSED';

@@ -88,15 +88,18 @@ pub fn firsts(settlements: &[Settlement]) -> Vec<&Settlement> {
     settlements.iter().filter(|settlement| seen.insert(name(&settlement.claim))).collect()
 }
 
-/// Which of the decisions say no to a request whose key may have made an order before. Before they are written,
+/// Which of the decisions say no to a request whose key may have made an order before: one that has a row of its own. Before
+/// they are written,
 /// earlier orders of these keys must be looked for and all be decided again: a key that made an order never fails.
 pub fn doubtful<'a>(
     settlements: impl IntoIterator<Item = &'a Settlement>,
     decisions: &[Decision],
 ) -> Vec<&'a Request> {
     let failed = |(settlement, decision): (&'a Settlement, &Decision)| match decision {
-        Decision::Failed(_) => Some(&*settlement.claim.request),
-        Decision::Placed(_) | Decision::Restored(_) => None,
+        Decision::Failed(_) if settlement.claim.batch().is_none() => {
+            Some(&*settlement.claim.request)
+        }
+        Decision::Failed(_) | Decision::Placed(_) | Decision::Restored(_) => None,
     };
     settlements.into_iter().zip(decisions).filter_map(failed).collect()
 }

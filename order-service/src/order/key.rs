@@ -128,7 +128,14 @@ impl KeyRow {
         let &Order { order_id, amount, currency, placed_at: at, .. } = order;
         let outcome = Outcome::Placed { payment_id: order.payment_id };
         Self {
-            claim: Claim { request, order_id, amount, currency, fence: 0, home: Home::Keys(at.date()) },
+            claim: Claim {
+                request,
+                order_id,
+                amount,
+                currency,
+                fence: 0,
+                home: Home::Keys(at.date()),
+            },
             digest,
             state: KeyState::Decided(Decided { outcome, at }),
             created_at: at,

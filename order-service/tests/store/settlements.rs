@@ -6,7 +6,7 @@ use database::DatabaseUrl;
 use order_service::{
     order::{Action, Notice, decision::Verdict},
     storage::{
-        Store,
+        Store, Tables,
         outbox::{Backlog, RefusedNotice, Resolved, Waiting},
     },
 };
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     on_both,
-    support::{Fresh, LONG, Place, amount, claim, new_id, settle},
+    support::{Fresh, LONG, Place, amount, claim, decide, new_id},
     verifying::execute,
 };
 
@@ -37,26 +37,31 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const MOMENT: Duration = Duration::from_secs(30);
 
 /// Writes a notice, as placing an order does.
-async fn capture<S: Store>(store: &mut S, key: &str) -> Notice {
+async fn capture<B: Tables>(store: &mut Store<B>, key: &str) -> Notice {
     let claim = claim(store, &amount(1, key, "10")).await;
-    settle(store, &claim, Verdict::Reserved).await.notice.unwrap()
+    decide(store, &claim, Verdict::Reserved).await.notice.unwrap()
+}
+
+/// As it stands among the rows, which do not tell in which batch it is.
+fn row_of(notice: Notice) -> Notice {
+    Notice { batch: None, ..notice }
 }
 
 fn refused(notice: &Notice, reason: Reason) -> RefusedNotice {
     RefusedNotice { notice: notice.clone(), reason }
 }
 
-async fn only_row<S: Store>(store: &mut S) -> Waiting {
+async fn only_row<B: Tables>(store: &mut Store<B>) -> Waiting {
     let mut rows = store.waiting(None, 10).await.unwrap();
     assert_eq!(rows.len(), 1, "{rows:?}");
     rows.remove(0)
 }
 
 async fn a_refused_notice_is_told_again_after_a_minute_and_then_ever_later_up_to_an_hour<
-    S: Fresh,
+    B: Fresh,
 >() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let notice = capture(&mut store, "k").await;
     let gone = refused(&notice, Reason::ReservationReleased);
 
@@ -76,11 +81,11 @@ async fn a_refused_notice_is_told_again_after_a_minute_and_then_ever_later_up_to
     }
 }
 
-async fn a_refusal_is_new_once_for_each_reason<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_refusal_is_new_once_for_each_reason<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
-    let gone = |notice| refused(notice, Reason::ReservationReleased);
+    let gone = |notice: &Notice| refused(notice, Reason::ReservationReleased);
 
     let batch = [gone(&one), gone(&other), gone(&one)];
     assert_eq!(store.refuse_notices(&batch).await.unwrap(), [true, true, false]);
@@ -89,14 +94,14 @@ async fn a_refusal_is_new_once_for_each_reason<S: Fresh>() {
     assert_eq!(store.refuse_notices(&[expired]).await.unwrap(), [true]);
 
     // Another process told it meanwhile, and it is done.
-    store.finish_notices(std::slice::from_ref(&other)).await.unwrap();
-    assert_eq!(store.refuse_notices(&[gone(&other)]).await.unwrap(), [false]);
+    store.finish_notices(&[row_of(other.clone())]).await.unwrap();
+    assert_eq!(store.refuse_notices(&[gone(&row_of(other))]).await.unwrap(), [false]);
     assert_eq!(only_row(&mut store).await.refused.unwrap(), "RESERVATION_EXPIRED");
 }
 
-async fn what_stands_in_the_outbox_is_counted<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn what_stands_in_the_outbox_is_counted<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     assert_eq!(store.backlog().await.unwrap(), Backlog::NONE);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
     // Their writer may be telling them at this moment.
@@ -109,17 +114,18 @@ async fn what_stands_in_the_outbox_is_counted<S: Fresh>() {
     let (hours, moment) = (7 * HOUR, 7 * HOUR + MOMENT);
     assert!((hours..moment).contains(&oldest), "{oldest:?}");
 
-    store.finish_notices(&[one, other]).await.unwrap();
+    store.finish_notices(&[row_of(one), other]).await.unwrap();
     assert_eq!(store.backlog().await.unwrap(), Backlog::NONE);
 }
 
-async fn a_row_that_is_refused_or_too_old_is_stuck<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_row_that_is_refused_or_too_old_is_stuck<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
     assert_eq!(store.stuck(HOUR).await.unwrap(), []);
 
     store.refuse_notices(&[refused(&one, Reason::ReservationReleased)]).await.unwrap();
+    let (one, other) = (row_of(one), row_of(other));
     let stuck = store.stuck(HOUR).await.unwrap();
     assert_eq!(stuck.iter().map(|row| &row.notice).collect::<Vec<_>>(), [&one]);
 
@@ -129,9 +135,9 @@ async fn a_row_that_is_refused_or_too_old_is_stuck<S: Fresh>() {
     assert_eq!(store.stuck(3 * HOUR).await.unwrap().len(), 1);
 }
 
-async fn rows_are_listed_in_pages<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn rows_are_listed_in_pages<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let mut written = Vec::new();
     for n in 0..5 {
         written.push(capture(&mut store, &format!("{n}")).await);
@@ -147,12 +153,12 @@ async fn rows_are_listed_in_pages<S: Fresh>() {
         after = Some(last.notice.clone());
         listed.extend(page.into_iter().map(|row| row.notice));
     }
-    assert_eq!(listed, written);
+    assert_eq!(listed, written.into_iter().map(row_of).collect::<Vec<_>>());
 }
 
-async fn only_a_refused_row_is_resolved_and_only_once<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn only_a_refused_row_is_resolved_and_only_once<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let notice = capture(&mut store, "k").await;
     let Notice { account, order_id, .. } = notice;
     let unknown = store.resolve(account, new_id(), Action::Capture, "note").await.unwrap();
@@ -176,12 +182,12 @@ async fn only_a_refused_row_is_resolved_and_only_once<S: Fresh>() {
     assert!(store.hasten(account, order_id).await.unwrap().is_empty());
 }
 
-async fn a_row_of_the_version_before_is_as_old_as_the_migration<S: Fresh>() {
-    let place = S::empty().await;
+async fn a_row_of_the_version_before_is_as_old_as_the_migration<B: Fresh>() {
+    let place = B::empty().await;
     migrate_before(&place).await;
     execute(&place, old_row(&place)).await;
 
-    let mut store = place.store::<S>(LONG);
+    let mut store = place.store::<B>(LONG);
     store.migrate().await.unwrap();
     let row = only_row(&mut store).await;
     assert_eq!((row.refused, row.attempts), (None, 0));
@@ -189,10 +195,10 @@ async fn a_row_of_the_version_before_is_as_old_as_the_migration<S: Fresh>() {
     assert_eq!(store.lease_notices(10).await.unwrap(), [row.notice]);
 }
 
-async fn a_process_of_the_version_before_still_writes_rows<S: Fresh>() {
-    let place = S::fresh().await;
+async fn a_process_of_the_version_before_still_writes_rows<B: Fresh>() {
+    let place = B::fresh().await;
     execute(&place, old_row(&place)).await;
-    let mut store = place.store::<S>(LONG);
+    let mut store = place.store::<B>(LONG);
     assert_eq!(store.stuck(MOMENT).await.unwrap(), []);
     age(&place, 2).await;
     assert_eq!(store.stuck(HOUR).await.unwrap().len(), 1);
@@ -213,14 +219,20 @@ fn old_row(place: &Place) -> String {
     )
 }
 
-/// Makes all rows of the outbox so many hours older.
+/// Makes all that is to be told so many hours older.
 async fn age(place: &Place, hours: u64) {
     let sql = match &place.url {
         DatabaseUrl::Postgres(_) => {
-            format!("UPDATE outbox SET created_at = created_at - interval '{hours} hours'")
+            format!(
+                "UPDATE outbox SET created_at = created_at - interval '{hours} hours';
+                 UPDATE notice_batches SET created_at = created_at - interval '{hours} hours'"
+            )
         }
         DatabaseUrl::Sqlite(_) => {
-            format!("UPDATE outbox SET created_at = created_at - {hours} * 3600 * 1000000")
+            format!(
+                "UPDATE outbox SET created_at = created_at - {hours} * 3600 * 1000000;
+                 UPDATE notice_batches SET created_at = created_at - {hours} * 3600 * 1000000"
+            )
         }
     };
     execute(place, sql).await;

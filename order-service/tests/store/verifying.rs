@@ -1,18 +1,21 @@
 //! `verify` finds what is broken: each check is shown a database in which it must speak up.
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, Sqlite};
 use order_service::{
     order::decision::Verdict,
-    storage::{Store, sqlite::SqliteStore},
+    storage::{Store, Tables},
 };
 use sqlx::ConnectOptions;
 
 use crate::{
-    on_both,
-    support::{Fresh, LONG, Place, amount, claim, lines, product, settle},
+    on_both_with_keys_apart,
+    support::{Fresh, LONG, Place, amount, claim, claim_in_orders, decide, lines, product},
 };
 
-on_both!(each_invariant_is_missed_when_it_is_broken);
+on_both_with_keys_apart!(
+    each_invariant_is_missed_when_it_is_broken,
+    each_invariant_is_missed_when_it_is_broken_in_orders,
+);
 
 /// What is broken, and which invariant that is.
 const BREAKS: &[(&str, &str)] = &[
@@ -28,16 +31,38 @@ const BREAKS: &[(&str, &str)] = &[
     ("UPDATE products SET stock = stock - 1", "I7"),
 ];
 
-async fn each_invariant_is_missed_when_it_is_broken<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+/// What is broken where keys are rows of orders, and which invariant that is.
+const BREAKS_IN_ORDERS: &[(&str, &str)] = &[
+    ("DELETE FROM claim_batches", "I6"),
+    ("UPDATE orders SET batch = batch + 1 WHERE status = 'PROCESSING'", "I6"),
+    ("DELETE FROM idempotency_keys", "I3"),
+    ("UPDATE orders SET payment = NULL", "I5"),
+    ("UPDATE orders SET status = 'PROCESSING' WHERE status = 'PLACED'", "I5"),
+    ("UPDATE products SET stock = stock - 1", "I7"),
+];
+
+async fn each_invariant_is_missed_when_it_is_broken<B: Fresh>() {
+    misses::<B>(BREAKS).await;
+}
+
+async fn each_invariant_is_missed_when_it_is_broken_in_orders<B: Fresh>() {
+    claim_in_orders();
+    misses::<B>(BREAKS_IN_ORDERS).await;
+}
+
+async fn misses<B: Fresh>(breaks: &[(&'static str, &str)]) {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product(1, "10", 5)]).await.unwrap();
     for request in [lines(1, "a", &[(1, 2)]), amount(2, "b", "10")] {
         let claim = claim(&mut store, &request).await;
-        settle(&mut store, &claim, Verdict::Reserved).await;
+        decide(&mut store, &claim, Verdict::Reserved).await;
     }
+    let refused = claim(&mut store, &amount(3, "c", "10")).await;
+    decide(&mut store, &refused, Verdict::GaveUp).await;
+    claim(&mut store, &amount(4, "d", "10")).await;
     assert!(store.verify().await.unwrap().is_empty());
-    for (damage, invariant) in BREAKS {
+    for (damage, invariant) in breaks {
         let broken = damaged(&place, damage, &mut store).await;
         assert!(broken.iter().any(|found| found == invariant), "{damage}: found {broken:?}");
     }
@@ -45,12 +70,20 @@ async fn each_invariant_is_missed_when_it_is_broken<S: Fresh>() {
 }
 
 /// Which invariants `verify` misses after some damage, which is then undone.
-async fn damaged<S: Store>(
+async fn damaged<B: Tables>(
     place: &Place,
     damage: &'static str,
-    store: &mut S,
+    store: &mut Store<B>,
 ) -> Vec<&'static str> {
-    const TABLES: [&str; 5] = ["idempotency_keys", "orders", "payments", "products", "outbox"];
+    const TABLES: [&str; 7] = [
+        "idempotency_keys",
+        "orders",
+        "payments",
+        "products",
+        "outbox",
+        "claim_batches",
+        "notice_batches",
+    ];
     let save = |table| format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}");
     let restore = |table| {
         format!(
@@ -97,7 +130,7 @@ fn verifying_a_database_that_is_not_there_makes_none() {
 
 #[tokio::test]
 async fn a_report_that_cannot_be_written_is_told_and_is_no_panic() {
-    let place = SqliteStore::fresh().await;
+    let place = Sqlite::fresh().await;
     let output = verify(&place.url.to_string(), "/dev/full");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8(output.stderr).unwrap();

@@ -11,17 +11,23 @@ use proto::{
 };
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
 
 use crate::order::{
     Order,
     catalog::Product,
-    key::{Claim, Decided, KeyRow, KeyState, Outcome},
+    key::{Claim, Decided, Home, KeyRow, KeyState, Outcome},
     request::{Basket, Digest, Request},
 };
 
 /// Reports a stored value that cannot be ours.
 pub(super) fn odd(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(problem.into())
+}
+
+/// A claim whose fence holds. Columns: order_id, fence.
+pub(super) fn held(row: &PgRow) -> sqlx::Result<(Uuid, i32)> {
+    Ok((row.try_get("order_id")?, row.try_get("fence")?))
 }
 
 pub(super) fn money(row: &PgRow, column: &str) -> sqlx::Result<Money> {
@@ -53,7 +59,7 @@ pub(super) fn key_row(row: &PgRow, default: Currency) -> sqlx::Result<KeyRow> {
         amount: money(row, "amount")?,
         currency,
         fence: row.try_get("fence")?,
-        day: row.try_get("day")?,
+        home: Home::Keys(row.try_get("day")?),
     };
     let state = match row.try_get::<Option<&str>, _>("response")? {
         None => KeyState::Running { lease_over: row.try_get("lease_over")? },
@@ -64,6 +70,33 @@ pub(super) fn key_row(row: &PgRow, default: Currency) -> sqlx::Result<KeyRow> {
     };
     let digest = Digest::from_bytes(row.try_get("digest")?).ok_or_else(|| odd("digest"))?;
     Ok(KeyRow { claim, digest, state, created_at: row.try_get("created_at")? })
+}
+
+/// Columns: those of orders, `payment_id`, and `lease_over`.
+pub(super) fn key_row_in_orders(row: &PgRow, default: Currency) -> sqlx::Result<KeyRow> {
+    let basket = Basket::from_json(row.try_get("basket")?).map_err(odd)?;
+    let currency = currency(row, default)?;
+    let request = Request::stored(account(row)?, key(row)?, basket, currency);
+    let created_at = row.try_get("created_at")?;
+    let digest = request.digest();
+    let claim = Claim {
+        request: Arc::new(request),
+        order_id: row.try_get("order_id")?,
+        amount: money(row, "amount")?,
+        currency,
+        fence: row.try_get("fence")?,
+        home: Home::Orders { claimed_at: created_at, batch: row.try_get("batch")? },
+    };
+    let outcome = match row.try_get("status")? {
+        "PROCESSING" => None,
+        "REFUSED" => Some(Outcome::from_json(row.try_get("outcome")?).map_err(odd)?),
+        _ => Some(Outcome::Placed { payment_id: row.try_get("payment_id")? }),
+    };
+    let state = match outcome {
+        None => KeyState::Running { lease_over: row.try_get("lease_over")? },
+        Some(outcome) => KeyState::Decided(Decided { outcome, at: created_at }),
+    };
+    Ok(KeyRow { claim, digest, state, created_at })
 }
 
 /// Columns: all of orders, and `payment_id`.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::order::{
     Order,
     catalog::Product,
-    key::{Claim, Decided, KeyRow, KeyState, Outcome},
+    key::{Claim, Decided, Home, KeyRow, KeyState, Outcome},
     request::{Basket, Digest, Request},
 };
 
@@ -36,11 +36,10 @@ pub(super) fn id(id: Uuid) -> String {
     id.simple().to_string()
 }
 
-/// The products of these baskets as an array for `json_each`. `None`: there are none.
-pub(super) fn products<'a>(baskets: impl Iterator<Item = &'a Basket>) -> Option<String> {
-    let products: BTreeSet<_> =
-        baskets.flat_map(Basket::lines).map(|line| line.product_id.get()).collect();
-    (!products.is_empty()).then(|| json!(products).to_string())
+/// Products as an array for `json_each`.
+pub(super) fn products(products: &BTreeSet<ProductId>) -> String {
+    let ids: Vec<_> = products.iter().map(|product| product.get()).collect();
+    json!(ids).to_string()
 }
 
 /// The database's clock.
@@ -95,7 +94,7 @@ pub(super) fn key_row(row: &SqliteRow, now: Micros, default: Currency) -> sqlx::
         amount: money(row, "amount")?,
         currency,
         fence: row.try_get("fence")?,
-        day: created_at.date(),
+        home: Home::Keys(created_at.date()),
     };
     let state = match row.try_get::<Option<&str>, _>("response")? {
         None => KeyState::Running { lease_over: row.try_get::<Micros, _>("lease_until")? <= now },
@@ -105,6 +104,33 @@ pub(super) fn key_row(row: &SqliteRow, now: Micros, default: Currency) -> sqlx::
         }),
     };
     let digest = Digest::from_bytes(row.try_get("digest")?).ok_or_else(|| odd("digest"))?;
+    Ok(KeyRow { claim, digest, state, created_at })
+}
+
+/// Columns: those of orders, `payment_id`, and `lease_over`.
+pub(super) fn key_row_in_orders(row: &SqliteRow, default: Currency) -> sqlx::Result<KeyRow> {
+    let basket = Basket::from_json(row.try_get("basket")?).map_err(odd)?;
+    let currency = currency(row, default)?;
+    let request = Request::stored(account(row)?, key(row)?, basket, currency);
+    let created_at = time(row.try_get("created_at")?)?;
+    let digest = request.digest();
+    let claim = Claim {
+        request: Arc::new(request),
+        order_id: row.try_get("order_id")?,
+        amount: money(row, "amount")?,
+        currency,
+        fence: row.try_get("fence")?,
+        home: Home::Orders { claimed_at: created_at, batch: row.try_get("batch")? },
+    };
+    let outcome = match row.try_get("status")? {
+        "PROCESSING" => None,
+        "REFUSED" => Some(Outcome::from_json(row.try_get("outcome")?).map_err(odd)?),
+        _ => Some(Outcome::Placed { payment_id: row.try_get("payment_id")? }),
+    };
+    let state = match outcome {
+        None => KeyState::Running { lease_over: row.try_get("lease_over")? },
+        Some(outcome) => KeyState::Decided(Decided { outcome, at: created_at }),
+    };
     Ok(KeyRow { claim, digest, state, created_at })
 }
 

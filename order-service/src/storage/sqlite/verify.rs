@@ -1,11 +1,7 @@
 //! The invariants, as queries that find nothing in a sound database. The same as for PostgreSQL.
 
-use database::{Sqlite, Transaction};
-use sqlx::{Row, SqliteConnection};
-
-use crate::storage::Breach;
-
-const CHECKS: &[(&str, &str)] = &[
+/// Each finds a hundred rows at most.
+pub(super) const CHECKS: &[(&str, &str)] = &[
     (
         "I3",
         "SELECT format('account %d key %s has %d orders', account_id, idempotency_key, count(*)) AS row
@@ -21,13 +17,14 @@ const CHECKS: &[(&str, &str)] = &[
         "I3",
         "SELECT format('account %d key %s is %s but order %s exists', k.account_id, k.idempotency_key, k.status, hex(o.order_id)) AS row
          FROM idempotency_keys AS k JOIN orders AS o USING (account_id, idempotency_key)
-         WHERE k.status = 'FAILED' OR k.status = 'PROCESSING' AND k.order_id = o.order_id LIMIT 100",
+         WHERE o.status IN ('PLACED', 'CANCELLED')
+           AND (k.status = 'FAILED' OR k.status = 'PROCESSING' AND k.order_id = o.order_id) LIMIT 100",
     ),
     (
         "I4",
         "SELECT format('account %d key %s replays another answer than order %s', k.account_id, k.idempotency_key, hex(o.order_id)) AS row
          FROM idempotency_keys AS k
-         JOIN orders AS o USING (account_id, order_id) JOIN payments AS p USING (account_id, order_id)
+         JOIN orders AS o USING (account_id, order_id) JOIN order_payments AS p USING (account_id, order_id)
          WHERE k.status = 'SUCCESS' AND (
              k.idempotency_key <> o.idempotency_key OR k.amount <> o.amount OR k.request <> o.basket
              OR k.decided_at <> o.created_at
@@ -37,22 +34,42 @@ const CHECKS: &[(&str, &str)] = &[
     (
         "I5",
         "SELECT format('account %d order %s has no payment of its amount and status', o.account_id, hex(o.order_id)) AS row
-         FROM orders AS o LEFT JOIN payments AS p USING (account_id, order_id)
-         WHERE p.order_id IS NULL OR p.amount <> o.amount
-            OR (o.status = 'CANCELLED') <> (p.status = 'REFUNDED') LIMIT 100",
+         FROM orders AS o LEFT JOIN order_payments AS p USING (account_id, order_id)
+         WHERE o.status IN ('PLACED', 'CANCELLED') AND (
+             p.order_id IS NULL OR p.amount <> o.amount OR (o.status = 'CANCELLED') <> (p.status = 'REFUNDED')
+         ) LIMIT 100",
     ),
     (
         "I5",
         "SELECT format('account %d payment %s has no order', p.account_id, hex(p.payment_id)) AS row
-         FROM payments AS p LEFT JOIN orders AS o USING (account_id, order_id)
-         WHERE o.order_id IS NULL LIMIT 100",
+         FROM order_payments AS p LEFT JOIN orders AS o USING (account_id, order_id)
+         WHERE o.order_id IS NULL OR o.status NOT IN ('PLACED', 'CANCELLED') LIMIT 100",
     ),
     (
         "I6",
         "SELECT format('account %d order %s waits for %s, which does not fit the order', b.account_id, hex(b.order_id), b.action) AS row
-         FROM outbox AS b LEFT JOIN orders AS o USING (account_id, order_id)
+         FROM notices AS b LEFT JOIN (
+             SELECT account_id, order_id, status FROM orders WHERE status IN ('PLACED', 'CANCELLED')
+         ) AS o USING (account_id, order_id)
          WHERE (b.action = 'RELEASE') <> (o.order_id IS NULL)
             OR b.action = 'REFUND' AND o.status <> 'CANCELLED' LIMIT 100",
+    ),
+    (
+        "I6",
+        "SELECT format('account %d order %s is undecided, and no batch lists it', o.account_id, hex(o.order_id)) AS row
+         FROM orders AS o
+         WHERE o.status = 'PROCESSING' AND NOT EXISTS (
+             SELECT 1 FROM claim_batches AS b WHERE b.batch_id = o.batch AND EXISTS (
+               SELECT 1 FROM json_each(b.orders) AS c
+               WHERE c.value ->> 0 = o.account_id AND unhex(c.value ->> 1) = o.order_id
+           )
+         ) LIMIT 100",
+    ),
+    (
+        "I3",
+        "SELECT format('account %d order %s is refused, and its key is not', o.account_id, hex(o.order_id)) AS row
+         FROM orders AS o LEFT JOIN idempotency_keys AS k USING (account_id, idempotency_key)
+         WHERE o.status = 'REFUSED' AND k.status IS DISTINCT FROM 'FAILED' LIMIT 100",
     ),
     (
         "I7",
@@ -65,22 +82,3 @@ const CHECKS: &[(&str, &str)] = &[
          WHERE p.stock < 0 OR p.supplied - p.stock <> coalesce(s.sold, 0) LIMIT 100",
     ),
 ];
-
-pub(super) struct Verify;
-
-impl Transaction<Sqlite> for Verify {
-    const NAME: &'static str = "verify";
-    type Output = Vec<Breach>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Breach>> {
-        // One snapshot, and no lock that a writer would wait for. The connection ends with it.
-        sqlx::raw_sql("BEGIN DEFERRED").execute(&mut *connection).await?;
-        let mut breaches = Vec::new();
-        for (invariant, query) in CHECKS {
-            for row in sqlx::query(*query).fetch_all(&mut *connection).await? {
-                breaches.push(Breach { invariant, row: row.try_get("row")? });
-            }
-        }
-        Ok(breaches)
-    }
-}
