@@ -18,9 +18,10 @@ use crate::{
     accounts::SERVICE_CONFIG,
     guard::RedisAddress,
     housekeeping::Rounds,
+    layout,
     placement::OnDuplicate,
     settlements::{self, SettlementsArgs},
-    storage::{KeyLifetime, Leases},
+    storage::{KeyLifetime, Layout, Leases},
 };
 
 /// Orders, payments and the catalogue: each order is placed once.
@@ -107,6 +108,8 @@ enum TaskArgs {
     Settlements(SettlementsArgs),
     /// Accept that a restore or a fail-over lost commits, and let the service work on this database again
     Resume(ResumeArgs),
+    /// Show where the keys of new orders go, or move them, while the service runs
+    Layout(LayoutArgs),
 }
 
 #[derive(Debug, Flags)]
@@ -114,6 +117,17 @@ struct VerifyArgs {
     /// Age from which an outbox row is a breach: the account service should have been told long before
     #[arg(long, env = "OUTBOX_AGE_MAX", value_name = "TIME", default_value = "1h")]
     outbox_age_max: String,
+}
+
+#[derive(Debug, Flags)]
+struct LayoutArgs {
+    /// `orders`: into the rows of their orders, once all pods are of this version. `keys`: into a table of their own, before
+    /// pods of the version before may start. Left out: only show
+    #[arg(value_name = "LAYOUT")]
+    goal: Option<String>,
+    /// How long moving back to `keys` waits until everything is decided and told
+    #[arg(long, value_name = "TIME", default_value = "20m")]
+    limit: String,
 }
 
 #[derive(Debug, Flags)]
@@ -138,6 +152,8 @@ pub enum Task {
     },
     /// Look after the outbox by hand.
     Settlements(settlements::Command),
+    /// Show or change where claims go.
+    Layout(layout::Command),
     /// Accept that commits are gone.
     Resume {
         /// Also forget which ledger the orders are paid from.
@@ -282,6 +298,19 @@ impl TaskArgs {
                 Some(Task::Verify { outbox_age_max })
             }
             Self::Settlements(args) => args.validate(problems).map(Task::Settlements),
+            Self::Layout(LayoutArgs { goal, limit }) => {
+                let limit = problems.parse("--limit", &limit, time);
+                let goal = match goal.as_deref() {
+                    None => return Some(Task::Layout(layout::Command::Show)),
+                    Some("keys") => Layout::Keys,
+                    Some("orders") => Layout::Orders,
+                    Some(other) => {
+                        problems.add("LAYOUT", format!("{other:?} is neither keys nor orders"));
+                        return None;
+                    }
+                };
+                Some(Task::Layout(layout::Command::Move { goal, limit: limit? }))
+            }
             Self::Resume(ResumeArgs { forget_ledger, copy }) => {
                 Some(Task::Resume { forget_ledger, is_copy: copy })
             }

@@ -10,6 +10,7 @@
 //! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
 //!   [`housekeeping`] finishes what dead processes left.
+//! - [`layout`] moves an installation from a table of keys to keys in the rows of their orders, or back.
 //! - [`settlements`] is what an operator does about settlements that the account service refuses.
 //! - [`grpc`] reads requests and writes answers.
 //! - [`service`] puts it all together, [`args`] says how.
@@ -20,6 +21,7 @@ pub mod desk;
 pub mod grpc;
 pub mod guard;
 pub mod housekeeping;
+pub mod layout;
 pub mod ledger_link;
 pub mod order;
 pub mod placement;
@@ -43,9 +45,10 @@ use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
 use args::{Args, Config, Task};
+use layout::LayoutError;
 use service::{Service, StartError};
 use settlements::SettlementsError;
-use storage::{Store, Tables};
+use storage::{STEP, Store, Tables};
 
 /// How long a service that migrates by itself waits at its start: only another process at the same file passes.
 const MIGRATE_AT_START: Duration = Duration::from_secs(10);
@@ -65,6 +68,9 @@ pub enum RunError {
     /// The settlements cannot be shown or changed.
     #[error("cannot do this to the settlements")]
     Settlements(#[from] SettlementsError),
+    /// The layout cannot be shown or changed.
+    #[error("cannot do this to the layout")]
+    Layout(#[from] LayoutError),
     /// The database is to be read or changed where there is none.
     #[error("there is no database at {0}")]
     NoDatabase(PathBuf),
@@ -118,6 +124,10 @@ async fn run_on<B: Tables>(config: Config) -> Result<ExitCode, RunError> {
         Some(Task::Verify { outbox_age_max }) => verify(open(), outbox_age_max).await,
         Some(Task::Settlements(command)) => {
             settlements::run(open(), command).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Task::Layout(command)) => {
+            layout::run(open(), command, STEP).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Task::Resume { forget_ledger, is_copy }) => {

@@ -1,6 +1,8 @@
 //! Where claims go, and how an installation is moved from one place to the other.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
+
+use serde::Serialize;
 
 /// Where claims go: into a table of keys, as in the version before, or into the rows of their orders
 /// (docs/decisions/0020-one-row-an-order.md). In the steps between, claims of both lock their keys first.
@@ -14,6 +16,17 @@ pub enum Layout {
     OrdersLocked,
     /// Into orders.
     Orders,
+}
+
+/// What programs of the version before cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LeftInOrders {
+    /// Orders without a decision.
+    pub undecided: u64,
+    /// Notices in batches.
+    pub untold: u64,
+    /// Refusals among the orders.
+    pub refused: u64,
 }
 
 /// Between two steps: longer than a statement may live, so that every claim of before has ended.
@@ -52,9 +65,9 @@ impl Layout {
     pub fn next_to(self, goal: Self) -> Option<Self> {
         let place = |layout| Self::ALL.iter().position(|one| *one == layout).unwrap_or_default();
         let next = match place(self).cmp(&place(goal)) {
-            std::cmp::Ordering::Less => place(self) + 1,
-            std::cmp::Ordering::Equal => return None,
-            std::cmp::Ordering::Greater => place(self) - 1,
+            Ordering::Less => place(self) + 1,
+            Ordering::Equal => return None,
+            Ordering::Greater => place(self) - 1,
         };
         Self::ALL.get(next).copied()
     }

@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use layout::{Layout, STEP};
+pub use layout::{Layout, LeftInOrders, STEP};
 pub use lifetime::KeyLifetime;
 pub use tables::Tables;
 pub use underway::Underway;

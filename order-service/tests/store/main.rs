@@ -9,6 +9,7 @@ mod currency;
 mod deciding;
 mod environment;
 mod keys;
+mod layout;
 mod lineage;
 mod midnight;
 mod orders;

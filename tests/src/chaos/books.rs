@@ -25,29 +25,41 @@ struct Queries {
     undecided: &'static str,
     /// Of them, those that somebody has a lease on, and no transaction is deciding now.
     leased: &'static str,
+    leased_in_orders: &'static str,
     waiting: &'static str,
     stock: &'static str,
 }
 
 const POSTGRES: Queries = Queries {
-    orders: "SELECT account_id::text, idempotency_key, order_id::text, amount::text, status FROM orders",
-    payments: "SELECT order_id::text, payment_id::text FROM payments",
-    undecided: "SELECT account_id::text, idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    orders:
+        "SELECT account_id::text, idempotency_key, order_id::text, amount::text, status FROM orders
+        WHERE status IN ('PLACED', 'CANCELLED')",
+    payments: "SELECT order_id::text, payment_id::text FROM order_payments",
+    undecided: "SELECT account_id::text, idempotency_key FROM keys WHERE status = 'PROCESSING'",
     leased: "
         SELECT account_id::text, order_id::text FROM idempotency_keys
         WHERE status = 'PROCESSING' AND lease_until > now() FOR NO KEY UPDATE SKIP LOCKED",
-    waiting: "SELECT account_id::text, order_id::text, action FROM outbox",
+    leased_in_orders: "
+        SELECT o.account_id::text, o.order_id::text
+        FROM orders AS o JOIN claim_batches AS b ON b.batch_id = o.batch
+        WHERE o.status = 'PROCESSING' AND b.lease_until > now() FOR NO KEY UPDATE OF o SKIP LOCKED",
+    waiting: "SELECT account_id::text, order_id::text, action FROM notices",
     stock: "SELECT product_id::text, stock::text FROM products",
 };
 
 const SQLITE: Queries = Queries {
-    orders: "SELECT CAST(account_id AS text), idempotency_key, hex(order_id), CAST(amount AS text), status FROM orders",
-    payments: "SELECT hex(order_id), hex(payment_id) FROM payments",
-    undecided: "SELECT CAST(account_id AS text), idempotency_key FROM idempotency_keys WHERE status = 'PROCESSING'",
+    orders: "SELECT CAST(account_id AS text), idempotency_key, hex(order_id), CAST(amount AS text), status FROM orders
+        WHERE status IN ('PLACED', 'CANCELLED')",
+    payments: "SELECT hex(order_id), hex(payment_id) FROM order_payments",
+    undecided: "SELECT CAST(account_id AS text), idempotency_key FROM keys WHERE status = 'PROCESSING'",
     leased: "
         SELECT CAST(account_id AS text), hex(order_id) FROM idempotency_keys
         WHERE status = 'PROCESSING' AND lease_until > unixepoch('subsec') * 1000000",
-    waiting: "SELECT CAST(account_id AS text), hex(order_id), action FROM outbox",
+    leased_in_orders: "
+        SELECT CAST(o.account_id AS text), hex(o.order_id)
+        FROM orders AS o JOIN claim_batches AS b ON b.batch_id = o.batch
+        WHERE o.status = 'PROCESSING' AND b.lease_until > unixepoch('subsec') * 1000000",
+    waiting: "SELECT CAST(account_id AS text), hex(order_id), action FROM notices",
     stock: "SELECT CAST(product_id AS text), CAST(stock AS text) FROM products",
 };
 
@@ -62,13 +74,41 @@ const REFUNDS: &str =
 const ACCOUNTS: &str = "
     SELECT CAST(account_id AS text), CAST(balance AS text), CAST(reserved AS text) FROM accounts";
 
-/// As when their lifetime is over: keys that are decided, and not only just now.
-const FORGET_POSTGRES: &str = "
-    DELETE FROM idempotency_keys WHERE decided_at < now() - interval '1 second'
-    RETURNING account_id::text, idempotency_key, status";
-const FORGET_SQLITE: &str = "
-    DELETE FROM idempotency_keys WHERE decided_at < unixepoch('subsec') * 1000000 - 1000000
-    RETURNING CAST(account_id AS text), idempotency_key, status";
+/// As when their lifetime is over: keys that are decided, and not only just now. A refusal's row leaves the orders first,
+/// when no claim of before can be under way.
+const FORGET_POSTGRES: [&str; 2] = [
+    "
+    WITH due AS (
+        DELETE FROM refused_batches WHERE due_at < now() + interval '105 seconds' RETURNING accounts, orders
+    )
+    DELETE FROM orders AS o
+    USING due CROSS JOIN LATERAL UNNEST(due.accounts, due.orders) AS c (account_id, order_id)
+    WHERE o.account_id = c.account_id AND o.order_id = c.order_id AND o.status = 'REFUSED'",
+    "
+    DELETE FROM idempotency_keys AS k
+    WHERE decided_at < now() - interval '1 second' AND NOT EXISTS (
+        SELECT FROM orders AS o
+        WHERE o.account_id = k.account_id AND o.idempotency_key = k.idempotency_key AND o.status = 'REFUSED'
+    )
+    RETURNING account_id::text, idempotency_key, status",
+];
+const FORGET_SQLITE: [&str; 2] = [
+    "
+    DELETE FROM orders WHERE status = 'REFUSED' AND (account_id, order_id) IN (
+        SELECT c.value ->> 0, unhex(c.value ->> 1) FROM refused_batches AS b CROSS JOIN json_each(b.orders) AS c
+        WHERE b.due_at < unixepoch('subsec') * 1000000 + 105000000
+    )",
+    "
+    DELETE FROM idempotency_keys
+    WHERE decided_at < unixepoch('subsec') * 1000000 - 1000000 AND NOT EXISTS (
+        SELECT 1 FROM orders AS o
+        WHERE o.account_id = idempotency_keys.account_id AND o.idempotency_key = idempotency_keys.idempotency_key
+          AND o.status = 'REFUSED'
+    )
+    RETURNING CAST(account_id AS text), idempotency_key, status",
+];
+
+const CLAIM_IN_ORDERS: &str = "UPDATE layout SET claims = 'orders'";
 
 const TWO_ORDERS_A_KEY: &str =
     "ALTER TABLE orders DROP CONSTRAINT orders_account_id_idempotency_key_key";
@@ -112,9 +152,12 @@ impl Books {
     /// When a database cannot be read.
     pub async fn paid_and_undecided(&self) -> Result<BTreeSet<String>, ReadError> {
         let mut undecided = BTreeSet::new();
-        for row in rows(&self.order, self.queries().leased).await? {
-            let [_, order_id] = columns(row)?;
-            undecided.insert(id(&order_id)?);
+        let queries = self.queries();
+        for leased in [queries.leased, queries.leased_in_orders] {
+            for row in rows(&self.order, leased).await? {
+                let [_, order_id] = columns(row)?;
+                undecided.insert(id(&order_id)?);
+            }
         }
         let mut paid = BTreeSet::new();
         for row in rows(&self.account, HELD).await? {
@@ -153,6 +196,8 @@ impl Books {
             DatabaseUrl::Postgres(_) => FORGET_POSTGRES,
             DatabaseUrl::Sqlite(_) => FORGET_SQLITE,
         };
+        let [leave, forget] = forget;
+        rows(&self.order, leave).await?;
         let mut refused = Vec::new();
         for row in rows(&self.order, forget).await? {
             let [account, key, status] = columns(row)?;
@@ -161,6 +206,14 @@ impl Books {
             }
         }
         Ok(refused)
+    }
+
+    /// Lets claims go into the rows of orders.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claim_in_orders(&self) -> sqlx::Result<()> {
+        self.execute(CLAIM_IN_ORDERS).await
     }
 
     /// Takes the last fence away, on PostgreSQL.

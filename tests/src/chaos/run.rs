@@ -43,6 +43,8 @@ pub struct Order {
     pub place: Place,
     /// What the services do without.
     pub without: Option<Safeguard>,
+    /// Keys are rows of their orders.
+    pub keys_in_orders: bool,
 }
 
 /// What came of it: one line of JSON.
@@ -91,6 +93,13 @@ pub async fn run(order: &Order) -> Result<Report, HarnessError> {
     if order.without == Some(Safeguard::OrderUnique) {
         let removed = world.books.allow_two_orders_a_key().await;
         removed.map_err(|source| HarnessError::Database { what: "drop a key".into(), source })?;
+    }
+    if order.keys_in_orders {
+        let moved = world.books.claim_in_orders().await;
+        moved.map_err(|source| HarnessError::Database {
+            what: "change the layout".into(),
+            source,
+        })?;
     }
     let opening = world.open().await?;
     let events = schedule(order.seed, order.length, order.place.backend());

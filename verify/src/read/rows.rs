@@ -60,10 +60,17 @@ pub(crate) async fn reservations(
 
 /// These orders, their outbox rows and their undecided keys, at one moment.
 pub(crate) async fn look_at_orders(book: &mut Book, names: &[Name]) -> Result<Looked, ReadError> {
-    let table = "settlement_resolutions".to_owned();
-    let has_table = Query { sql: &sql::HAS_TABLE, numbers: Vec::new(), text: table };
-    let mut asked = vec![&sql::ORDERS, &sql::OUTBOX, &sql::UNDECIDED];
-    if !one(book.snapshot(&[has_table]).await?).is_empty() {
+    let has = |table: &str| {
+        let text = table.to_owned();
+        Query { sql: &sql::HAS_TABLE, numbers: Vec::new(), text }
+    };
+    let tables = book.snapshot(&["notices", "settlement_resolutions"].map(has)).await?;
+    let [notices, resolutions] =
+        std::array::from_fn(|at| tables.get(at).is_some_and(|found| !found.is_empty()));
+
+    let waiting = if notices { &sql::NOTICES } else { &sql::OUTBOX };
+    let mut asked = vec![&sql::ORDERS, waiting, &sql::UNDECIDED];
+    if resolutions {
         asked.push(&sql::RESOLUTIONS);
     }
 

@@ -91,13 +91,15 @@ pub(super) const ORDERS_AFTER: Sql = Sql {
     postgres: concat!(
         "SELECT",
         order!(postgres),
-        " FROM orders AS o WHERE (o.account_id, o.order_id) > ($1, $3::text::uuid)
+        " FROM orders AS o
+    WHERE (o.account_id, o.order_id) > ($1, $3::text::uuid) AND o.status IN ('PLACED', 'CANCELLED')
     ORDER BY o.account_id, o.order_id LIMIT $2"
     ),
     sqlite: concat!(
         "SELECT",
         order!(sqlite),
-        " FROM orders AS o WHERE (o.account_id, o.order_id) > (?1, unhex(?3, '-'))
+        " FROM orders AS o
+    WHERE (o.account_id, o.order_id) > (?1, unhex(?3, '-')) AND o.status IN ('PLACED', 'CANCELLED')
     ORDER BY o.account_id, o.order_id LIMIT ?2"
     ),
 };
@@ -125,14 +127,16 @@ pub(super) const ORDERS: Sql = Sql {
         order!(postgres),
         " FROM ",
         names!(postgres),
-        " JOIN orders AS o ON o.account_id = n.account_id AND o.order_id = n.id::uuid"
+        " JOIN orders AS o ON o.account_id = n.account_id AND o.order_id = n.id::uuid
+    WHERE o.status IN ('PLACED', 'CANCELLED')"
     ),
     sqlite: concat!(
         "SELECT",
         order!(sqlite),
         " FROM ",
         names!(sqlite),
-        " JOIN orders AS o ON o.account_id = n.account_id AND o.order_id = unhex(n.id, '-')"
+        " JOIN orders AS o ON o.account_id = n.account_id AND o.order_id = unhex(n.id, '-')
+    WHERE o.status IN ('PLACED', 'CANCELLED')"
     ),
 };
 
@@ -167,22 +171,56 @@ pub(super) const OUTBOX: Sql = Sql {
     ),
 };
 
-/// Through the index of undecided keys, which is as small as what is in flight.
+/// What is to be told, wherever it is written: a view that a database of the version before does not have.
+pub(super) const NOTICES: Sql = Sql {
+    postgres: concat!(
+        "
+    SELECT w.account_id::text, w.order_id::text, w.action,
+        (extract(epoch FROM now() - w.created_at) * 1000000)::bigint::text, w.refused
+    FROM ",
+        names!(postgres),
+        " JOIN notices AS w ON w.account_id = n.account_id AND w.order_id = n.id::uuid
+    ORDER BY w.account_id, w.order_id, w.action"
+    ),
+    sqlite: concat!(
+        "
+    SELECT CAST(w.account_id AS text), lower(hex(w.order_id)), w.action,
+        CAST(CAST(unixepoch('subsec') * 1000000 AS integer) - w.created_at AS text), w.refused
+    FROM ",
+        names!(sqlite),
+        " JOIN notices AS w ON w.account_id = n.account_id AND w.order_id = unhex(n.id, '-')
+    ORDER BY w.account_id, w.order_id, w.action"
+    ),
+};
+
+/// Through the index of undecided keys, which is as small as what is in flight, and by the ids of orders.
 pub(super) const UNDECIDED: Sql = Sql {
     postgres: "
     SELECT k.account_id::text, k.order_id::text FROM idempotency_keys AS k
     WHERE k.status = 'PROCESSING' AND k.order_id = ANY (
-        ARRAY(SELECT (name ->> 1)::uuid FROM jsonb_array_elements($1::jsonb) AS name))",
+        ARRAY(SELECT (name ->> 1)::uuid FROM jsonb_array_elements($1::jsonb) AS name))
+    UNION ALL
+    SELECT o.account_id::text, o.order_id::text
+    FROM jsonb_array_elements($1::jsonb) AS name
+    JOIN orders AS o ON o.account_id = (name ->> 0)::bigint AND o.order_id = (name ->> 1)::uuid
+    WHERE o.status = 'PROCESSING'",
     sqlite: "
     SELECT CAST(k.account_id AS text), lower(hex(k.order_id)) FROM idempotency_keys AS k
     WHERE k.status = 'PROCESSING'
-      AND k.order_id IN (SELECT unhex(json_extract(value, '$[1]'), '-') FROM json_each(?1))",
+      AND k.order_id IN (SELECT unhex(json_extract(value, '$[1]'), '-') FROM json_each(?1))
+    UNION ALL
+    SELECT CAST(o.account_id AS text), lower(hex(o.order_id))
+    FROM json_each(?1) AS n
+    JOIN orders AS o ON o.account_id = json_extract(n.value, '$[0]')
+        AND o.order_id = unhex(json_extract(n.value, '$[1]'), '-')
+    WHERE o.status = 'PROCESSING'",
 };
 
-/// Whether the database has a table: one of the version before lacks that of settlements that were given up.
+/// Whether the database has a table or view: one of the version before lacks that of settlements that were given up, and
+/// that of all notices.
 pub(super) const HAS_TABLE: Sql = Sql {
     postgres: "SELECT 1::text WHERE to_regclass($1) IS NOT NULL",
-    sqlite: "SELECT CAST(1 AS text) FROM sqlite_master WHERE type = 'table' AND name = ?1",
+    sqlite: "SELECT CAST(1 AS text) FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1",
 };
 
 pub(super) const RESOLUTIONS: Sql = Sql {

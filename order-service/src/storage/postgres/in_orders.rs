@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-const LAYOUT: &str = "SELECT claims FROM layout";
-
 /// The batch names what is asked for, before it is known what goes through: an order belongs to the batch that its row
 /// names. The look among the keys is a scalar subquery, so that it is made key by key.
 const CLAIM: &str = "
@@ -208,11 +206,6 @@ const LEAVE: &str = "
     WHERE o.account_id = c.account_id AND o.order_id = c.order_id AND o.status = 'REFUSED'";
 
 impl KeysInOrders for Postgres {
-    async fn layout(connection: &mut PgConnection) -> sqlx::Result<Layout> {
-        let layout: String = sqlx::query_scalar(LAYOUT).fetch_one(connection).await?;
-        Layout::parse(&layout).ok_or_else(|| rows::odd(layout))
-    }
-
     async fn claim_in_orders(
         connection: &mut PgConnection,
         claims: &[(&NewClaim, Price)],

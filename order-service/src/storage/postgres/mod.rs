@@ -6,6 +6,7 @@ mod decide;
 mod in_orders;
 mod indexes;
 mod keys;
+mod layout;
 mod lifetimes;
 #[cfg(feature = "failpoints")]
 mod mutants;

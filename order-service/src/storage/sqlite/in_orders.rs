@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-const LAYOUT: &str = "SELECT claims FROM layout";
-
 const END: &str = "DELETE FROM claim_batches WHERE batch_id IN (SELECT value FROM json_each(?1))";
 
 const BEGIN: &str =
@@ -150,11 +148,6 @@ const LEFT: &str = "
     )";
 
 impl KeysInOrders for Sqlite {
-    async fn layout(connection: &mut SqliteConnection) -> sqlx::Result<Layout> {
-        let layout: String = sqlx::query_scalar(LAYOUT).fetch_one(connection).await?;
-        Layout::parse(&layout).ok_or_else(|| rows::odd(layout))
-    }
-
     async fn claim_in_orders(
         connection: &mut SqliteConnection,
         claims: &[(&NewClaim, Price)],

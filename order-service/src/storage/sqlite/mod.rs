@@ -9,6 +9,7 @@ mod claim;
 mod decide;
 mod in_orders;
 mod keys;
+mod layout;
 #[cfg(feature = "failpoints")]
 mod mutants;
 mod notice_batches;

@@ -1,4 +1,4 @@
-//! The steps on keys that are rows of orders (docs/decisions/0020-one-row-an-order.md), and where claims go.
+//! The steps on keys that are rows of orders (docs/decisions/0020-one-row-an-order.md).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,11 +35,6 @@ pub struct Begun {
 
 /// T0 to T5 on rows of orders. An undecided one is listed in the batch that it names.
 pub trait KeysInOrders: Backend {
-    /// Reads where claims go.
-    fn layout(
-        connection: &mut Self::Connection,
-    ) -> impl Future<Output = sqlx::Result<Layout>> + Send;
-
     /// Claims keys at these prices where there is neither a row nor a refusal; none, unless this is the layout. They come in
     /// the order of their keys. Forgets batches that have `ended`.
     fn claim_in_orders(

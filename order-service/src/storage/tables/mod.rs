@@ -3,6 +3,7 @@
 
 mod in_orders;
 mod keys;
+mod layout;
 mod notice_batches;
 mod orders;
 mod outbox;
@@ -14,6 +15,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 
 pub use in_orders::{Begun, KeysInOrders, TakenInOrders};
 pub use keys::{Claiming, Deciding, Fenced, Inserted, Keys, Taken};
+pub use layout::Layouts;
 pub use notice_batches::NoticeBatches;
 pub use orders::{Catalogue, Orders};
 pub use outbox::{NoticeName, Outbox, Settlements};
@@ -25,6 +27,7 @@ pub trait Tables:
     Claiming
     + Keys
     + KeysInOrders
+    + Layouts
     + Deciding
     + Orders
     + Catalogue

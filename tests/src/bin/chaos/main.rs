@@ -25,6 +25,9 @@ struct Args {
     /// `sqlite`, or a PostgreSQL to make databases on; left out: a private PostgreSQL, which is killed too
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Let keys go into the rows of their orders
+    #[arg(long)]
+    keys_in_orders: bool,
     /// Services without a safeguard, built with fail points: the judge must find out
     #[arg(long, value_name = "SAFEGUARD")]
     mutate: Option<Safeguard>,
@@ -49,7 +52,13 @@ async fn main() -> ExitCode {
         eprintln!("chaos: --minutes must be a positive number");
         return ExitCode::from(2);
     };
-    let order = Order { seed: args.seed, length, place, without: args.mutate };
+    let order = Order {
+        seed: args.seed,
+        length,
+        place,
+        without: args.mutate,
+        keys_in_orders: args.keys_in_orders,
+    };
     match unless_interrupted(run(&order)).await {
         Ok(Ok(report)) => tell(&report),
         Ok(Err(error)) => {
