@@ -10,7 +10,9 @@ use order_service::{
 use sqlx::{Connection, PgConnection};
 use tests::shared_postgres::indexes_by_collation;
 
-use crate::support::{Fresh, LONG, account, amount, key, new_claim, settlement};
+use crate::support::{
+    Fresh, LONG, account, amount, claim_in_orders, key, new_claim, settlement,
+};
 
 const BATCHES: usize = 150;
 const BATCH: usize = 10;
@@ -62,6 +64,16 @@ async fn place_batch(store: &mut Store<Postgres>, batch: usize, waiting: &mut Ve
 
 #[tokio::test]
 async fn what_an_order_reads_does_not_grow_with_the_tables() {
+    assert_reads_little().await;
+}
+
+#[tokio::test]
+async fn what_an_order_reads_does_not_grow_where_its_key_is_in_its_row() {
+    claim_in_orders();
+    assert_reads_little().await;
+}
+
+async fn assert_reads_little() {
     let place = Postgres::fresh().await;
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
     let mut connection = address.connect().await.unwrap();
@@ -72,6 +84,7 @@ async fn what_an_order_reads_does_not_grow_with_the_tables() {
     for batch in 0..BATCHES {
         place_batch(&mut store, batch, &mut waiting).await;
     }
+    assert!(store.overdue(BATCH).await.unwrap().is_empty());
     for settled in waiting.chunks(BATCH) {
         store.decide(settled).await.unwrap();
     }

@@ -17,11 +17,11 @@ const LEFT: &str = "
     SELECT (
         SELECT count(*)
         FROM claim_batches AS b
-        CROSS JOIN LATERAL UNNEST(b.accounts, b.orders) AS c (account_id, order_id)
+        CROSS JOIN LATERAL UNNEST(b.accounts, b.orders, b.keys) AS c (account_id, order_id, idempotency_key)
         CROSS JOIN LATERAL (
             SELECT FROM orders AS one
             WHERE one.account_id = c.account_id AND one.order_id = c.order_id
-              AND one.status = 'PROCESSING' AND one.batch = b.batch_id
+              AND one.idempotency_key = c.idempotency_key AND one.status = 'PROCESSING' AND one.batch = b.batch_id
             OFFSET 0
         ) AS o
     ) AS undecided,

@@ -19,8 +19,8 @@ const DECIDE_UNFENCED: &str = "
 const EXPECT_UNFENCED: &str = "
     UPDATE orders AS o
     SET status = c.status, payment = c.payment, outcome = c.outcome
-    FROM UNNEST($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::uuid[], $6::text[])
-        AS c (account_id, order_id, fence, status, payment, outcome)
+    FROM UNNEST($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::uuid[], $7::text[])
+        AS c (account_id, order_id, fence, idempotency_key, status, payment, outcome)
     WHERE o.account_id = c.account_id AND o.order_id = c.order_id
     RETURNING o.order_id, c.fence";
 
