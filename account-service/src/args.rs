@@ -39,7 +39,7 @@ pub struct Args {
     /// Currency of accounts that are opened without one
     #[arg(long, env = "DEFAULT_CURRENCY", value_name = "ISO 4217", default_value = "USD")]
     default_currency: String,
-    /// How long a hold lasts that is asked for without a time
+    /// Lifetime of holds that are requested without one
     #[arg(long, env = "DEFAULT_HOLD_TTL", value_name = "TIME", default_value = "7d")]
     default_hold_ttl: String,
     /// Interval at which due holds are swept

@@ -62,7 +62,7 @@ pub struct Args {
     /// Redis, as a first look before the database: redis://host:6379. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
-    /// What a duplicate gets that does not say: replay or reject
+    /// Default for requests that leave on_duplicate unset: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
     /// Currency of prices and orders that name none, and of those from before they could
@@ -74,19 +74,19 @@ pub struct Args {
         global = true
     )]
     default_currency: String,
-    /// After this somebody else may take a key over whose worker is silent
+    /// How long a key's owner may be silent before another pod may take the key over
     #[arg(long, env = "LEASE", value_name = "TIME", default_value = "60s")]
     lease: String,
-    /// After this an outbox row that was not settled is tried again
+    /// How long an outbox row is left to the pod that wrote it before any pod may settle it
     #[arg(long, env = "SETTLE_LEASE", value_name = "TIME", default_value = "15s")]
     settle_lease: String,
-    /// Interval at which keys are looked for that were left behind
+    /// Interval of the search for keys that were left behind
     #[arg(long, env = "COMPLETE_INTERVAL", value_name = "TIME", default_value = "5s")]
     complete_interval: String,
-    /// After this a key that could not be decided is decided as failed
+    /// How long a key may stay undecided before it fails and its hold is released
     #[arg(long, env = "GIVE_UP_AFTER", value_name = "TIME", default_value = "15m")]
     give_up_after: String,
-    /// How long an idempotency key is kept at least after its first request, in whole days: until then a refusal stands
+    /// Least time an idempotency key is kept after its first request, in whole days; a refusal stands as long
     #[arg(long, env = "KEY_LIFETIME", value_name = "TIME", default_value = "2d")]
     key_lifetime: String,
     #[command(flatten)]

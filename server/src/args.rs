@@ -63,7 +63,7 @@ pub struct ServeArgs {
     /// A connection that does not answer a ping for this long is dropped
     #[arg(long, env = "KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "10s")]
     keepalive_timeout: String,
-    /// Threads that serve; one carries thousands of calls a second for the least CPU a call
+    /// Threads that serve; one carries thousands of calls a second for the least CPU per call
     #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value = "1")]
     worker_threads: String,
     /// Most open connections
