@@ -67,6 +67,8 @@ fn named(
 ) -> BTreeSet<String> {
     let text = tree::text(document);
     let spans = markdown::prose(&text).flat_map(|(_, line)| markdown::code_spans(line));
+    // A metric may come with its labels.
+    let spans = spans.map(|span| span.split_once('{').map_or(span, |(name, _)| name));
     let missing = spans.filter(is_kind).filter(|name| !is_there(name));
     missing.map(str::to_owned).collect()
 }
