@@ -47,10 +47,10 @@ fn defined(text: &str) -> BTreeSet<String> {
     first.filter(|cell| is_reference(cell)).collect()
 }
 
-/// A letter and a number of at most two digits, such as row 15 of document A.
+/// A letter and a number of at most three digits, such as row 15 of document A.
 fn is_reference(word: &str) -> bool {
     let number = word.strip_prefix(['A', 'B']);
-    number.is_some_and(|it| (1..=2).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit()))
+    number.is_some_and(|it| (1..=3).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
