@@ -3,6 +3,7 @@
 //! Promised: a connection ends within its age, a grace, and the server's drain, whatever its
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::Peer;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
@@ -89,14 +91,17 @@ impl Connections {
     }
 
     async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
+        let from = stream.peer_addr().ok();
         match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => match self.shake(handshake::plain(stream), phase).await {
-                Some(stream) => self.converse(stream, None, fraction, phase).await,
+                Some(stream) => self.converse(stream, (from, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some((stream, peer)) => self.converse(stream, peer, fraction, phase).await,
+                    Some((stream, proved)) => {
+                        self.converse(stream, (from, proved), fraction, phase).await
+                    }
                     None => End::Handshake,
                 }
             }
@@ -125,7 +130,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
-        peer: Option<PeerCertificate>,
+        (from, certificate): (Option<SocketAddr>, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End
@@ -133,7 +138,13 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone(), peer };
+        let peer = Peer::new(from.map(|from| from.ip()), certificate.as_ref());
+        let calls = ConnectionCalls {
+            calls: self.calls.clone(),
+            activity: activity.clone(),
+            certificate,
+            peer,
+        };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {
