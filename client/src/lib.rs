@@ -122,6 +122,7 @@
 mod answer;
 mod backoff;
 mod balance;
+mod bearer;
 mod body;
 mod builder;
 mod call;
@@ -141,6 +142,7 @@ mod stats;
 mod target;
 mod telemetry;
 
+pub use bearer::{BearerToken, BearerTokenError};
 pub use body::Body;
 pub use builder::{BuildError, Builder};
 pub use call::{CallOptions, RequestBody};
@@ -151,4 +153,4 @@ pub use connection::tls::{Tls, TlsError};
 pub use connection::transport;
 pub use error::{BoxError, Error};
 pub use stats::{EndpointState, EndpointStats, Stats};
-pub use target::TargetError;
+pub use target::{TargetError, is_this_machine};

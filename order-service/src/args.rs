@@ -2,7 +2,7 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{Builder, Channel};
@@ -53,6 +53,9 @@ pub struct Args {
         default_value = "static:///127.0.0.1:50051"
     )]
     account_target: String,
+    /// Bearer token for the account service: a file that is read again and again
+    #[arg(long, env = "ACCOUNT_TOKEN_FILE", value_name = "FILE")]
+    account_token_file: Option<PathBuf>,
     /// Time a call to the account service may take, with all its attempts; less than the lease
     #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     account_timeout: String,
@@ -160,6 +163,8 @@ pub struct Config {
     pub connections: usize,
     /// Where the account service is. Valid: a channel can be built from it.
     pub account_target: String,
+    /// What says to it who calls; `None`: a certificate, or nothing.
+    pub account_token_file: Option<PathBuf>,
     /// How long a call to it may take.
     pub account_timeout: Duration,
     /// How far apart tries to connect to one of its pods are at most.
@@ -229,6 +234,12 @@ impl Args {
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
         let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
         let lifetime = problems.parse("--key-lifetime", &self.key_lifetime, key_lifetime);
+        let is_plain_beyond = target.as_deref().is_some_and(is_plaintext_beyond_this_machine);
+        if self.account_token_file.is_some() && is_plain_beyond {
+            let why =
+                "is for TLS or this machine: whoever reads the connection could use the token";
+            problems.add("--account-token-file", why);
+        }
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
             problems.add("--account-timeout", "must be less than --lease");
         }
@@ -246,6 +257,7 @@ impl Args {
                 migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 account_target: target?,
+                account_token_file: self.account_token_file,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
                 redis: redis?,
@@ -325,6 +337,11 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
         "reject" => Ok(OnDuplicate::Reject),
         _ => Err("is neither replay nor reject"),
     }
+}
+
+/// Whether what is sent there could be read on the way.
+fn is_plaintext_beyond_this_machine(target: &str) -> bool {
+    client::is_this_machine(target).is_ok_and(|is_here| !is_here)
 }
 
 fn target(raw: &str) -> Result<String, client::BuildError> {

@@ -42,6 +42,8 @@ pub enum Link {
     Unknown,
     /// Nothing yet: it could not be asked.
     Unreachable(String),
+    /// Nothing yet: it does not know this process, or does not let it settle orders.
+    Denied(String),
     /// It is the one that these orders are paid from.
     Linked(Ledger),
     /// It is not, or it went back in time.
@@ -83,7 +85,7 @@ impl LedgerLink {
     pub fn ledger(&self) -> Result<Ledger, String> {
         match &*self.0.borrow() {
             Link::Linked(ledger) => Ok(ledger.clone()),
-            Link::Refused(why) | Link::Unreachable(why) => Err(why.clone()),
+            Link::Refused(why) | Link::Unreachable(why) | Link::Denied(why) => Err(why.clone()),
             Link::Unknown => Err("the account service was not asked yet".into()),
         }
     }
@@ -95,7 +97,8 @@ impl LedgerLink {
         matches!(*link, Link::Linked(_))
     }
 
-    /// For readiness: an account service that cannot be reached is no reason to stop answering questions.
+    /// For readiness: an account service that cannot be reached is no reason to stop answering questions. One that has
+    /// never let this process in is: a roll-out with the wrong credential must stop at its first pod.
     ///
     /// # Errors
     /// Why this process must not be sent requests.
@@ -103,7 +106,7 @@ impl LedgerLink {
         match &*self.0.borrow() {
             Link::Linked(_) | Link::Unreachable(_) => Ok(()),
             Link::Unknown => Err("the account service was not asked yet".into()),
-            Link::Refused(why) => Err(why.clone()),
+            Link::Refused(why) | Link::Denied(why) => Err(why.clone()),
         }
     }
 }
@@ -180,14 +183,16 @@ impl Introducer {
             // What is known stays known while the account service is away, or a pod of it cannot say.
             let is_silent = matches!(&link, Link::Linked(Ledger { clock: None, .. }));
             let is_news = match (&*now, &link) {
-                (Link::Linked(_) | Link::Refused(_), Link::Unreachable(_)) => false,
+                (Link::Linked(_) | Link::Refused(_), Link::Unreachable(_) | Link::Denied(_)) => {
+                    false
+                }
                 (Link::Linked(_) | Link::Refused(_), Link::Linked(_)) if is_silent => false,
                 (before, after) => before != after,
             };
             if !is_news {
                 return false;
             }
-            if let Link::Refused(why) = &link {
+            if let Link::Refused(why) | Link::Denied(why) = &link {
                 tracing::error!(why, "nothing is asked of the account service");
             }
             let refused = matches!(link, Link::Refused(_));
@@ -223,6 +228,12 @@ fn unanswered(status: &Status, remembered: &[Position]) -> Link {
     if status.code() == Code::Unimplemented {
         let id = remembered.first().map(|ledger| ledger.database_id.clone());
         return Link::Linked(Ledger { id, clock: None });
+    }
+    if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+        return Link::Denied(format!(
+            "the account service refuses this caller: {}",
+            status.message()
+        ));
     }
     Link::Unreachable(format!("the account service cannot be reached: {}", status.message()))
 }
@@ -270,6 +281,9 @@ mod tests {
         set(Link::Unreachable("away".into()));
         assert_eq!(known.is_ready(), Ok(()));
         assert!(known.ledger().is_err());
+
+        set(Link::Denied("stranger".into()));
+        assert_eq!(known.is_ready(), Err("stranger".into()));
 
         set(Link::Refused("other".into()));
         assert_eq!(known.is_ready(), Err("other".into()));

@@ -2,7 +2,7 @@
 
 use std::{future, net::SocketAddr, time::Duration};
 
-use client::BuildError;
+use client::{BearerToken, BearerTokenError, BuildError};
 use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
@@ -35,6 +35,9 @@ use crate::{
 /// After the last call ended: how long flights whose callers left may go on.
 pub const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How often the file of the token for the account service is looked at.
+const TOKEN_RELOAD: Duration = Duration::from_secs(10);
+
 /// What readiness says of a database that went back in time.
 const ACCEPT: &str = "docs/restore.md says how to go on with `order-service resume`";
 
@@ -60,6 +63,9 @@ pub enum StartError {
     /// The account service's address cannot be one.
     #[error("cannot make a channel to the account service")]
     Channel(#[from] BuildError),
+    /// There is no token to show to the account service.
+    #[error("cannot use the token for the account service")]
+    Token(#[from] BearerTokenError),
     /// The connection to Redis cannot be set up.
     #[error("cannot set up the connection to Redis")]
     Redis(#[from] RedisError),
@@ -83,8 +89,12 @@ impl Service {
         let tracked = || open().tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
-        let channel =
-            args::account_channel(&config.account_target, config.account_backoff_max).build()?;
+        let channel = args::account_channel(&config.account_target, config.account_backoff_max);
+        let channel = match &config.account_token_file {
+            Some(file) => channel.bearer_token(BearerToken::from_file(file, TOKEN_RELOAD)?),
+            None => channel,
+        };
+        let channel = channel.build()?;
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
         let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);

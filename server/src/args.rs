@@ -14,9 +14,9 @@ use clap::Args;
 use auth::AuthArgs;
 use judge::{DAY, Judge, TICK};
 
-use crate::ServeConfig;
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
+use crate::{AuthConfig, ServeConfig};
 
 /// The serving flags as typed. Flatten it into a service's own arguments.
 #[derive(Args, Clone, Debug)]
@@ -103,7 +103,7 @@ impl ServeArgs {
     #[must_use]
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
         let mut judge = Judge { problems };
-        let tls = judge.tls(
+        let mut tls = judge.tls(
             self.tls_certificate,
             self.tls_key,
             self.tls_client_ca,
@@ -112,6 +112,9 @@ impl ServeArgs {
         let has_client_ca = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let listen = self.listen.as_deref();
         let (auth, listen) = self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
+        if let Some(tls) = &mut tls {
+            tls.client_may_be_nameless = auth.as_ref().is_some_and(AuthConfig::takes_either);
+        }
         ServeConfig {
             listen,
             admin_listen: judge.address(

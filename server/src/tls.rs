@@ -29,6 +29,8 @@ pub struct TlsFiles {
     /// Issuers of client certificates. When set, clients without a certificate of theirs are
     /// refused in the handshake.
     pub client_ca: Option<PathBuf>,
+    /// Whether clients without a certificate may come in all the same, since they show who they are another way.
+    pub client_may_be_nameless: bool,
     /// How often the files are looked at.
     pub reload_interval: Duration,
 }
@@ -145,6 +147,10 @@ impl Contents {
                 }
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = match files.client_may_be_nameless {
+                    true => verifier.allow_unauthenticated(),
+                    false => verifier,
+                };
                 builder.with_client_cert_verifier(verifier.build().map_err(TlsError::ClientCa)?)
             }
             (None, _) | (_, None) => builder.with_no_client_auth(),

@@ -44,9 +44,13 @@ impl Judge<'_> {
     ) -> Option<TlsFiles> {
         let reload_interval = self.time("--tls-reload-interval", reload_interval, TICK..=DAY);
         match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some(TlsFiles { certificate, key, client_ca, reload_interval })
-            }
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate,
+                key,
+                client_ca,
+                client_may_be_nameless: false,
+                reload_interval,
+            }),
             (None, None) => {
                 if client_ca.is_some() {
                     self.problems.add("--tls-client-ca", "needs --tls-certificate and --tls-key");

@@ -20,6 +20,13 @@ pub struct AuthConfig {
     pub reload_interval: Duration,
 }
 
+impl AuthConfig {
+    /// Whether a caller may have a token in place of a certificate.
+    pub(crate) fn takes_either(&self) -> bool {
+        self.tokens.is_some() && self.certificates.is_some()
+    }
+}
+
 /// Which tokens are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {

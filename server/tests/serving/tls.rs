@@ -78,6 +78,7 @@ fn write_pair(directory: &Path, authority: &Authority) -> (Vec<u8>, TlsFiles) {
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
         client_ca: None,
+        client_may_be_nameless: false,
         reload_interval: Duration::from_millis(20),
     };
     std::fs::write(&files.certificate, certificate.pem()).unwrap();

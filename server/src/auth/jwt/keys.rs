@@ -94,10 +94,7 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         _ => return None,
     };
-    let is_named = match jwk.common.key_algorithm {
-        Some(named) => named.to_string() == format!("{algorithm:?}"),
-        None => true,
-    };
+    let is_named = jwk.common.key_algorithm.is_none_or(|named| named == algorithm.into());
     let signs = matches!(&jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
     let verifies = jwk
         .common

@@ -85,4 +85,4 @@ fn reason(kind: &ErrorKind) -> TokenError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::auth) mod tests;
