@@ -2,10 +2,12 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
+mod tls;
+
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
-use client::{Builder, Channel};
+use client::{BuildError, Builder, Channel};
 use database::DatabaseUrl;
 use proto::Currency;
 use server::{
@@ -16,12 +18,15 @@ use server::{
 
 use crate::{
     accounts::SERVICE_CONFIG,
-    guard::RedisAddress,
+    guard::{RedisAddress, RedisTls},
     housekeeping::Rounds,
     placement::OnDuplicate,
     settlements::{self, SettlementsArgs},
     storage::{KeyLifetime, Leases},
 };
+
+pub use tls::AccountTls;
+use tls::{AccountTlsArgs, RedisTlsArgs};
 
 /// Orders, payments and the catalogue: each order is placed once.
 #[derive(Debug, Parser)]
@@ -62,9 +67,13 @@ pub struct Args {
     /// Longest wait between two tries to connect to one of its pods, after an outage
     #[arg(long, env = "ACCOUNT_BACKOFF_MAX", value_name = "TIME", default_value = "5s")]
     account_backoff_max: String,
-    /// Redis, as a first look before the database: redis://host:6379. Left out: none
+    #[command(flatten)]
+    account_tls: AccountTlsArgs,
+    /// Redis, as a first look before the database: redis://host:6379, or rediss:// for TLS. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
+    #[command(flatten)]
+    redis_tls: RedisTlsArgs,
     /// What a duplicate gets that does not say: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
@@ -163,6 +172,8 @@ pub struct Config {
     pub connections: usize,
     /// Where the account service is. Valid: a channel can be built from it.
     pub account_target: String,
+    /// How it is spoken to over TLS. `None`: in plaintext.
+    pub account_tls: Option<AccountTls>,
     /// What says to it who calls; `None`: a certificate, or nothing.
     pub account_token_file: Option<PathBuf>,
     /// How long a call to it may take.
@@ -171,6 +182,8 @@ pub struct Config {
     pub account_backoff_max: Duration,
     /// Where to look first; `None`: nowhere.
     pub redis: Option<RedisAddress>,
+    /// The credentials for it, if it is spoken to over TLS.
+    pub redis_tls: Option<RedisTls>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
     /// Of prices and orders that name none.
@@ -221,9 +234,15 @@ impl Args {
         let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
         let redis = self.redis_url.map(|url| url.parse());
         let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
+        let every = serve.tls_reload_interval;
+        let is_tls = matches!(&redis, Some(Some(address)) if RedisAddress::is_tls(address));
+        let redis_tls = self.redis_tls.validate(is_tls, every, &mut problems);
+        let account_tls = self.account_tls.validate(every, &mut problems);
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
-        let target = problems.parse("--account-target", &self.account_target, target);
+        let target = problems.parse("--account-target", &self.account_target, |raw| {
+            target(raw, account_tls.is_some())
+        });
         let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
         let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
@@ -234,10 +253,10 @@ impl Args {
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
         let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
         let lifetime = problems.parse("--key-lifetime", &self.key_lifetime, key_lifetime);
-        let is_plain_beyond = target.as_deref().is_some_and(is_plaintext_beyond_this_machine);
-        if self.account_token_file.is_some() && is_plain_beyond {
-            let why =
-                "is for TLS or this machine: whoever reads the connection could use the token";
+        let is_readable =
+            account_tls.is_none() && target.as_deref().is_some_and(is_beyond_this_machine);
+        if self.account_token_file.is_some() && is_readable {
+            let why = "needs --account-tls-ca, or a target on this machine: whoever reads the connection could use the token";
             problems.add("--account-token-file", why);
         }
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
@@ -257,10 +276,12 @@ impl Args {
                 migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 account_target: target?,
+                account_tls,
                 account_token_file: self.account_token_file,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
                 redis: redis?,
+                redis_tls,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
                 leases: Leases {
@@ -339,11 +360,22 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
     }
 }
 
-/// Whether what is sent there could be read on the way.
-fn is_plaintext_beyond_this_machine(target: &str) -> bool {
+/// Whether what is sent there leaves this machine.
+fn is_beyond_this_machine(target: &str) -> bool {
     client::is_this_machine(target).is_ok_and(|is_here| !is_here)
 }
 
-fn target(raw: &str) -> Result<String, client::BuildError> {
-    account_channel(raw, BACKOFF_INITIAL).check().map(|()| raw.to_owned())
+/// What makes the channel speak TLS is --account-tls-ca; a scheme must not say otherwise.
+fn target(raw: &str, is_tls: bool) -> Result<String, String> {
+    match account_channel(raw, BACKOFF_INITIAL).check() {
+        Err(BuildError::TlsMissing) if is_tls => Ok(raw.to_owned()),
+        Err(BuildError::TlsMissing) => {
+            Err("names https: TLS is spoken when --account-tls-ca is set, and it is not".into())
+        }
+        Ok(()) if is_tls && raw.starts_with("http:") => {
+            Err("names http, and --account-tls-ca asks for TLS: use dns:///host:port".into())
+        }
+        Ok(()) => Ok(raw.to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
 }

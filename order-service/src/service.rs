@@ -2,12 +2,11 @@
 
 use std::{future, net::SocketAddr, time::Duration};
 
-use client::{BearerToken, BearerTokenError, BuildError};
+use client::{BearerToken, BearerTokenError, BuildError, TlsError};
 use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
-use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
 use tokio::{
@@ -23,7 +22,7 @@ use crate::{
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
     grpc::{CatalogApi, OrderApi, RULES},
-    guard::Guard,
+    guard::{Guard, GuardError},
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
@@ -66,9 +65,12 @@ pub enum StartError {
     /// There is no token to show to the account service.
     #[error("cannot use the token for the account service")]
     Token(#[from] BearerTokenError),
+    /// The credentials for the account service cannot be used.
+    #[error("cannot speak TLS to the account service")]
+    Tls(#[from] TlsError),
     /// The connection to Redis cannot be set up.
     #[error("cannot set up the connection to Redis")]
-    Redis(#[from] RedisError),
+    Redis(#[from] GuardError),
 }
 
 impl Service {
@@ -94,12 +96,17 @@ impl Service {
             Some(file) => channel.bearer_token(BearerToken::from_file(file, TOKEN_RELOAD)?),
             None => channel,
         };
-        let channel = channel.build()?;
+        let channel = match config.account_tls {
+            Some(tls) => channel.tls(tls.open()?).build()?,
+            None => channel.build()?,
+        };
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
         let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
-            Some(address) => Guard::open(address, config.leases.key, new_id())?,
+            Some(address) => {
+                Guard::open(address, config.redis_tls.clone(), config.leases.key, new_id())?
+            }
             None => Guard::absent(),
         };
         let placement = Placement::new(Parts {

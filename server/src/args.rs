@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 
 use auth::AuthArgs;
-use judge::{DAY, Judge, TICK};
+use judge::{DAY, Judge, TICK, TlsPaths};
 
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
@@ -38,7 +38,10 @@ pub struct ServeArgs {
     /// Issuers of client certificates, PEM; clients must have one then
     #[arg(long, env = "TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
-    /// Interval of looking whether these files have changed
+    /// Revocation lists of these issuers, PEM; clients whose issuer has none here are refused
+    #[arg(long, env = "TLS_CLIENT_CRL", value_name = "FILE")]
+    tls_client_crl: Option<PathBuf>,
+    /// Interval of looking whether TLS files have changed, these and others
     #[arg(long, env = "TLS_RELOAD_INTERVAL", value_name = "TIME", default_value = "10s")]
     tls_reload_interval: String,
     /// After SIGTERM: still serving, but saying NOT_SERVING and sending clients away
@@ -103,12 +106,15 @@ impl ServeArgs {
     #[must_use]
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
         let mut judge = Judge { problems };
-        let mut tls = judge.tls(
-            self.tls_certificate,
-            self.tls_key,
-            self.tls_client_ca,
-            &self.tls_reload_interval,
-        );
+        let tls_reload_interval =
+            judge.time("--tls-reload-interval", &self.tls_reload_interval, TICK..=DAY);
+        let mut tls = judge.tls(TlsPaths {
+            certificate: self.tls_certificate,
+            key: self.tls_key,
+            client_ca: self.tls_client_ca,
+            client_crl: self.tls_client_crl,
+            reload_interval: tls_reload_interval,
+        });
         let has_client_ca = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let listen = self.listen.as_deref();
         let (auth, listen) = self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
@@ -123,6 +129,7 @@ impl ServeArgs {
                 defaults.admin_listen,
             ),
             tls,
+            tls_reload_interval,
             auth,
             handshake_timeout: judge.time(
                 "--handshake-timeout",
@@ -248,6 +255,7 @@ mod tests {
             "--log=a=b=c",
             "--log-format=xml",
             "--tls-key=key.pem",
+            "--tls-client-crl=crl.pem",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -259,6 +267,7 @@ mod tests {
             "--log (LOG)",
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
+            "--tls-client-crl (TLS_CLIENT_CRL)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

@@ -20,6 +20,8 @@ pub struct ServeConfig {
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
     pub tls: Option<TlsFiles>,
+    /// How often files of TLS are looked at, for whoever has more of them than [`tls`](Self::tls).
+    pub tls_reload_interval: Duration,
     /// How callers are recognised. `None`: they are not asked, and may do everything.
     pub auth: Option<AuthConfig>,
 
@@ -91,6 +93,7 @@ impl Default for ServeConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            tls_reload_interval: Duration::from_secs(10),
             auth: None,
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,

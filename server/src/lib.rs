@@ -27,6 +27,7 @@ mod accept;
 mod admin;
 mod auth;
 mod call;
+mod complaints;
 mod config;
 mod connection;
 mod handshake;
@@ -41,7 +42,6 @@ mod server;
 mod signals;
 mod spread;
 mod stop;
-mod tls;
 
 pub use auth::{
     Access, AuthConfig, AuthError, CertificateConfig, Forwarded, KeysError, Kind, NotOwned, Owned,
@@ -49,6 +49,7 @@ pub use auth::{
 };
 pub use call::Deadline;
 pub use config::ServeConfig;
+pub use credentials::{ServerFiles as TlsFiles, TlsError};
 pub use peer::PeerCertificate;
 pub use problems::Problems;
 pub use program::program;
@@ -56,4 +57,3 @@ pub use run::{CUT, Summary};
 pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
 pub use stop::{STOP_TIMEOUT, stopped};
-pub use tls::{TlsError, TlsFiles};

@@ -87,7 +87,7 @@ async fn an_order_pod_that_the_account_service_does_not_let_in_is_not_ready_and_
         }
         let mut pod = accounts.order_pod(&flags).unwrap();
         let said = pod.wait_health_says(reason).await.unwrap();
-        assert!(said.contains("refuses this caller"), "{said}");
+        assert!(said.contains("refuses this service's identity"), "{said}");
         assert_eq!(pod.get("/q/health/ready").await.unwrap().0, 503);
     }
 }
