@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use tokio::sync::Notify;
 
+use crate::bearer::BearerToken;
 use crate::call::{Budget, Throttle};
 use crate::capacity::Capacity;
 use crate::channel::Channel;
@@ -53,6 +54,7 @@ pub struct Builder {
     connection_window_bytes: u32,
     seed: Option<u64>,
     tls: Option<Tls>,
+    bearer: Option<BearerToken>,
 }
 
 /// Why a channel cannot be built.
@@ -73,6 +75,9 @@ pub enum BuildError {
     /// `https` needs TLS settings.
     #[error("an https target needs TLS settings: it is they that make a channel speak TLS")]
     TlsMissing,
+    /// A token would travel where others could read it.
+    #[error("a bearer token needs TLS, or a target on this machine")]
+    TokenInPlaintext,
     /// `http` and TLS settings contradict each other.
     #[error(
         "an http target is plaintext, and there are TLS settings: name https, or dns:///host:port"
@@ -115,6 +120,7 @@ impl Builder {
             connection_window_bytes: 512 << 20,
             seed: None,
             tls: None,
+            bearer: None,
         }
     }
 
@@ -256,6 +262,13 @@ impl Builder {
         self
     }
 
+    /// Shows this token with every call, unless the call brings another. It needs TLS, or a target on this machine:
+    /// whoever reads the connection can use the token.
+    pub fn bearer_token(mut self, token: BearerToken) -> Self {
+        self.bearer = Some(token);
+        self
+    }
+
     /// Starts the channel: it resolves and connects at once, without waiting for a call. To be called
     /// within a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
@@ -313,6 +326,9 @@ impl Builder {
         if target.is_https() && self.tls.is_none() {
             return Err(BuildError::TlsMissing);
         }
+        if self.bearer.is_some() && self.tls.is_none() && !target.is_this_machine() {
+            return Err(BuildError::TokenInPlaintext);
+        }
         if target.is_http() && self.tls.is_some() {
             return Err(BuildError::TlsUnwanted);
         }
@@ -334,6 +350,7 @@ impl Builder {
             health_service: health,
             authority,
             user_agent: HeaderValue::from_static(USER_AGENT),
+            bearer: self.bearer.clone(),
             stream_window_bytes: self.stream_window_bytes,
             connection_window_bytes: self.connection_window_bytes,
             metadata_bytes_max: self.metadata_bytes_max,

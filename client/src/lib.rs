@@ -126,6 +126,7 @@
 mod answer;
 mod backoff;
 mod balance;
+mod bearer;
 mod body;
 mod builder;
 mod call;
@@ -145,6 +146,7 @@ mod stats;
 mod target;
 mod telemetry;
 
+pub use bearer::{BearerToken, BearerTokenError};
 pub use body::Body;
 pub use builder::{BuildError, Builder};
 pub use call::{CallOptions, RequestBody};
@@ -157,4 +159,4 @@ pub use connection::transport;
 pub use credentials::{ClientFiles as TlsFiles, Identity, Roots, TlsError};
 pub use error::{BoxError, Error};
 pub use stats::{EndpointState, EndpointStats, Stats};
-pub use target::TargetError;
+pub use target::{TargetError, is_this_machine};

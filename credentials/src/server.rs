@@ -23,6 +23,9 @@ pub struct ServerFiles {
     /// Issuers of client certificates. When set, clients without a certificate of theirs are
     /// refused in the handshake.
     pub client_ca: Option<PathBuf>,
+    /// Whether clients without a certificate may come in all the same, since they show who they are another way. One
+    /// that is shown is verified as ever.
+    pub client_may_be_nameless: bool,
     /// Revocation lists, one for each issuer of client certificates and of their intermediates:
     /// a client whose issuer has none here is refused. A list that should have been replaced by
     /// now stays in force: what it revokes stays revoked, and nobody else is turned away.
@@ -85,6 +88,10 @@ impl ServerFiles {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(ca.roots()?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+        let builder = match self.client_may_be_nameless {
+            true => builder.allow_unauthenticated(),
+            false => builder,
+        };
         let Some(crl) = crl else { return Ok((Some(builder.build()?), None)) };
 
         let lists = crl.revocation_lists()?;

@@ -46,6 +46,7 @@ fn files(directory: &Path) -> ServerFiles {
         certificate: directory.join("pod.pem"),
         key: directory.join("pod.key"),
         client_ca: None,
+        client_may_be_nameless: false,
         client_crl: None,
         reload_interval: INTERVAL,
     }

@@ -4,7 +4,7 @@
 
 mod tls;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{BuildError, Builder, Channel};
@@ -58,6 +58,9 @@ pub struct Args {
         default_value = "static:///127.0.0.1:50051"
     )]
     account_target: String,
+    /// Bearer token for the account service: a file that is read again and again
+    #[arg(long, env = "ACCOUNT_TOKEN_FILE", value_name = "FILE")]
+    account_token_file: Option<PathBuf>,
     /// Time a call to the account service may take, with all its attempts; less than the lease
     #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     account_timeout: String,
@@ -171,6 +174,8 @@ pub struct Config {
     pub account_target: String,
     /// How it is spoken to over TLS. `None`: in plaintext.
     pub account_tls: Option<AccountTls>,
+    /// What says to it who calls; `None`: a certificate, or nothing.
+    pub account_token_file: Option<PathBuf>,
     /// How long a call to it may take.
     pub account_timeout: Duration,
     /// How far apart tries to connect to one of its pods are at most.
@@ -248,6 +253,12 @@ impl Args {
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
         let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
         let lifetime = problems.parse("--key-lifetime", &self.key_lifetime, key_lifetime);
+        let is_readable =
+            account_tls.is_none() && target.as_deref().is_some_and(is_beyond_this_machine);
+        if self.account_token_file.is_some() && is_readable {
+            let why = "needs --account-tls-ca, or a target on this machine: whoever reads the connection could use the token";
+            problems.add("--account-token-file", why);
+        }
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
             problems.add("--account-timeout", "must be less than --lease");
         }
@@ -266,6 +277,7 @@ impl Args {
                 connections: connections?,
                 account_target: target?,
                 account_tls,
+                account_token_file: self.account_token_file,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
                 redis: redis?,
@@ -346,6 +358,11 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
         "reject" => Ok(OnDuplicate::Reject),
         _ => Err("is neither replay nor reject"),
     }
+}
+
+/// Whether what is sent there leaves this machine.
+fn is_beyond_this_machine(target: &str) -> bool {
+    client::is_this_machine(target).is_ok_and(|is_here| !is_here)
 }
 
 /// What makes the channel speak TLS is --account-tls-ca; a scheme must not say otherwise.

@@ -44,6 +44,8 @@ pub enum Link {
     Unknown,
     /// Nothing yet: it could not be asked.
     Unreachable(String),
+    /// Nothing yet: it does not know this process, or does not let it settle orders.
+    Denied(String),
     /// It is the one that these orders are paid from.
     Linked(Ledger),
     /// It is not, or it went back in time.
@@ -88,7 +90,7 @@ impl LedgerLink {
     pub fn ledger(&self) -> Result<Ledger, String> {
         match &*self.link.borrow() {
             Link::Linked(ledger) => Ok(ledger.clone()),
-            Link::Refused(why) | Link::Unreachable(why) => Err(why.clone()),
+            Link::Refused(why) | Link::Unreachable(why) | Link::Denied(why) => Err(why.clone()),
             Link::Unknown => Err("the account service was not asked yet".into()),
         }
     }
@@ -101,7 +103,8 @@ impl LedgerLink {
     }
 
     /// For readiness: an account service that cannot be reached is no reason to stop answering questions; settings by which
-    /// it never will be are.
+    /// it never will be are, and so is one that has never let this process in: a roll-out with the wrong credential must
+    /// stop at its first pod.
     ///
     /// # Errors
     /// Why this process must not be sent requests.
@@ -196,14 +199,16 @@ impl Introducer {
             // What is known stays known while the account service is away, or a pod of it cannot say.
             let is_silent = matches!(&link, Link::Linked(Ledger { clock: None, .. }));
             let is_news = match (&*now, &link) {
-                (Link::Linked(_) | Link::Refused(_), Link::Unreachable(_)) => false,
+                (Link::Linked(_) | Link::Refused(_), Link::Unreachable(_) | Link::Denied(_)) => {
+                    false
+                }
                 (Link::Linked(_) | Link::Refused(_), Link::Linked(_)) if is_silent => false,
                 (before, after) => before != after,
             };
             if !is_news {
                 return false;
             }
-            if let Link::Refused(why) = &link {
+            if let Link::Refused(why) | Link::Denied(why) = &link {
                 tracing::error!(why, "nothing is asked of the account service");
             }
             let refused = matches!(link, Link::Refused(_));
@@ -242,9 +247,7 @@ fn unanswered(status: &Status, remembered: &[Position]) -> Link {
     }
     if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
         let why = status.message();
-        return Link::Refused(format!(
-            "the account service refuses this service's identity: {why}"
-        ));
+        return Link::Denied(format!("the account service refuses this service's identity: {why}"));
     }
     Link::Unreachable(format!("the account service cannot be reached: {}", status.message()))
 }
@@ -287,9 +290,10 @@ mod tests {
         assert!(is_ready(&Link::Unknown).is_err());
         assert_eq!(is_ready(&Link::Unreachable("away".into())), Ok(()));
         assert_eq!(is_ready(&Link::Refused("other".into())), Err("other".into()));
+        assert_eq!(is_ready(&Link::Denied("stranger".into())), Err("stranger".into()));
         for refused in [Status::unauthenticated("no token"), Status::permission_denied("no right")]
         {
-            let Link::Refused(why) = unanswered(&refused, &[]) else { panic!("{refused:?}") };
+            let Link::Denied(why) = unanswered(&refused, &[]) else { panic!("{refused:?}") };
             assert!(why.ends_with(refused.message()), "{why}");
         }
         let away = unanswered(&Status::unavailable("refused"), &[]);

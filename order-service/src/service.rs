@@ -2,7 +2,7 @@
 
 use std::{future, net::SocketAddr, time::Duration};
 
-use client::{BuildError, TlsError};
+use client::{BearerToken, BearerTokenError, BuildError, TlsError};
 use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
@@ -21,7 +21,7 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{CatalogApi, OrderApi},
+    grpc::{CatalogApi, OrderApi, RULES},
     guard::{Guard, GuardError},
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
@@ -33,6 +33,9 @@ use crate::{
 
 /// After the last call ended: how long flights whose callers left may go on.
 pub const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often the file of the token for the account service is looked at.
+const TOKEN_RELOAD: Duration = Duration::from_secs(10);
 
 /// What readiness says of a database that went back in time.
 const ACCEPT: &str = "docs/restore.md says how to go on with `order-service resume`";
@@ -59,6 +62,9 @@ pub enum StartError {
     /// The account service's address cannot be one.
     #[error("cannot make a channel to the account service")]
     Channel(#[from] BuildError),
+    /// There is no token to show to the account service.
+    #[error("cannot use the token for the account service")]
+    Token(#[from] BearerTokenError),
     /// The credentials for the account service cannot be used.
     #[error("cannot speak TLS to the account service")]
     Tls(#[from] TlsError),
@@ -86,6 +92,10 @@ impl Service {
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
         let channel = args::account_channel(&config.account_target, config.account_backoff_max);
+        let channel = match &config.account_token_file {
+            Some(file) => channel.bearer_token(BearerToken::from_file(file, TOKEN_RELOAD)?),
+            None => channel,
+        };
         let channel = match config.account_tls {
             Some(tls) => channel.tls(tls.open()?).build()?,
             None => channel.build()?,
@@ -121,6 +131,7 @@ impl Service {
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::TlsFiles;
+use crate::auth::AuthConfig;
 
 /// How to listen, what to admit, and how to leave.
 ///
@@ -21,6 +22,8 @@ pub struct ServeConfig {
     pub tls: Option<TlsFiles>,
     /// How often files of TLS are looked at, for whoever has more of them than [`tls`](Self::tls).
     pub tls_reload_interval: Duration,
+    /// How callers are recognised. `None`: they are not asked, and may do everything.
+    pub auth: Option<AuthConfig>,
 
     /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
@@ -71,11 +74,12 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// The defaults, on every address and these two ports.
+    /// The defaults, on these two ports: gRPC on loopback, since callers are not asked who they are, the admin HTTP on
+    /// every address.
     #[must_use]
     pub fn on_ports(grpc: u16, admin: u16) -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, grpc)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, grpc)),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
             ..Self::default()
         }
@@ -90,6 +94,7 @@ impl Default for ServeConfig {
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             tls_reload_interval: Duration::from_secs(10),
+            auth: None,
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,
             max_connections: 10_000,

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::auth::Peer;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::complaints::Complaints;
 use crate::handshake::{self, Failed};
@@ -98,16 +99,18 @@ impl Connections {
     }
 
     async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
-        let peer = stream.peer_addr().ok();
+        let from = stream.peer_addr().ok();
         match self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.now())) {
-            None => match self.shake(handshake::plain(stream), peer, phase).await {
-                Some(stream) => self.converse(stream, None, fraction, phase).await,
+            None => match self.shake(handshake::plain(stream), from, phase).await {
+                Some(stream) => self.converse(stream, (from, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 let handshake = handshake::encrypted(stream, acceptor);
-                match self.shake(handshake, peer, phase).await {
-                    Some((stream, proved)) => self.converse(stream, proved, fraction, phase).await,
+                match self.shake(handshake, from, phase).await {
+                    Some((stream, proved)) => {
+                        self.converse(stream, (from, proved), fraction, phase).await
+                    }
                     None => End::Handshake,
                 }
             }
@@ -143,7 +146,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
-        peer: Option<PeerCertificate>,
+        (from, certificate): (Option<SocketAddr>, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End
@@ -151,7 +154,13 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone(), peer };
+        let peer = Peer::new(from.map(|from| from.ip()), certificate.as_ref());
+        let calls = ConnectionCalls {
+            calls: self.calls.clone(),
+            activity: activity.clone(),
+            certificate,
+            peer,
+        };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
-//! record and span → admission → deadline → panic guard → decompression and message size → the service.
+//! record and span → caller and rights → admission → deadline → panic guard → decompression and message size → the service.
 //! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
@@ -25,6 +25,7 @@ pub mod logging;
 
 mod accept;
 mod admin;
+mod auth;
 mod call;
 mod complaints;
 mod config;
@@ -42,6 +43,10 @@ mod signals;
 mod spread;
 mod stop;
 
+pub use auth::{
+    Access, AuthConfig, AuthError, CertificateConfig, Forwarded, KeysError, Kind, NotOwned, Owned,
+    Principal, Right, RolesError, Rules, Scope, TokenConfig,
+};
 pub use call::Deadline;
 pub use config::ServeConfig;
 pub use credentials::{ServerFiles as TlsFiles, TlsError};

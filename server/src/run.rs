@@ -67,6 +67,7 @@ impl Bound {
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }
             }),
         ];
+        let _watching = calls.gate.clone().map(|gate| Background::spawn(gate.keep_reloading()));
         let (tls, reloader) = tls.unzip();
         let _reloading = reloader.map(|reloader| Background::spawn(reloader.run()));
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));

@@ -24,6 +24,7 @@ use super::tap::Tap;
 use super::tls::TlsClient;
 use super::transport::{Connect, Io};
 use super::{Connection, Streams};
+use crate::bearer::BearerToken;
 use crate::capacity::Capacity;
 use crate::config::Backoff;
 use crate::entropy::Entropy;
@@ -52,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     pub(crate) user_agent: HeaderValue,
+    pub(crate) bearer: Option<BearerToken>,
     pub(crate) stream_window_bytes: u32,
     pub(crate) connection_window_bytes: u32,
     /// Bytes of metadata that an answer may have.

@@ -50,9 +50,14 @@ impl Judge<'_> {
             self.problems.add("--tls-client-crl", "needs --tls-client-ca");
         }
         match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some(TlsFiles { certificate, key, client_ca, client_crl, reload_interval })
-            }
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate,
+                key,
+                client_ca,
+                client_crl,
+                client_may_be_nameless: false,
+                reload_interval,
+            }),
             (None, None) => {
                 if client_ca.is_some() {
                     self.problems.add("--tls-client-ca", "needs --tls-certificate and --tls-key");

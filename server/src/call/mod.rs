@@ -1,8 +1,8 @@
-//! What happens around every call, outer to inner: record → admit → deadline → panic guard →
+//! What happens around every call, outer to inner: record → caller and rights → admit → deadline → panic guard →
 //! decompression and message size → the tonic service.
 //!
-//! The record is outermost so that refused calls are measured too. Admission stands before
-//! anything that costs. The panic guard is inside the deadline and the record, so a panic is
+//! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a
+//! refused caller takes nobody's place. Admission stands before anything else that costs. The panic guard is inside the deadline and the record, so a panic is
 //! one measured INTERNAL answer on a connection that goes on.
 
 mod admission;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tonic::service::Routes;
@@ -38,6 +38,7 @@ pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
 use crate::PeerCertificate;
+use crate::auth::{Admitted, Gate, Peer};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
 use methods::Method;
@@ -48,6 +49,8 @@ use record::Record;
 pub(crate) struct Calls {
     pub(crate) routes: Routes,
     pub(crate) methods: Methods,
+    /// `None`: callers are not asked who they are.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) admission: Admission,
     pub(crate) totals: Arc<Totals>,
     pub(crate) max_message_bytes: u32,
@@ -60,7 +63,8 @@ pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
     /// What its client proved to be.
-    pub(crate) peer: Option<PeerCertificate>,
+    pub(crate) certificate: Option<PeerCertificate>,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
@@ -69,15 +73,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(peer) = self.peer.clone() {
-            request.extensions_mut().insert(peer);
+        if let Some(certificate) = self.certificate.clone() {
+            request.extensions_mut().insert(certificate);
         }
 
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
         let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
-        let calls = self.calls.clone();
-        let answer = async move { Ok(calls.answer(request, &method, record).await) };
+        let (calls, peer) = (self.calls.clone(), self.peer.clone());
+        let answer = async move { Ok(calls.answer(request, &peer, &method, record).await) };
         Box::pin(answer.instrument(span))
     }
 }
@@ -85,10 +89,16 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 impl Calls {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        peer: &Peer,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
+        match self.identify(request.headers(), peer, method).await {
+            Ok(caller) => caller.mark(request.extensions_mut()),
+            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
+        }
+
         let admitted = self.admission.admit(method).and_then(|permit| {
             let default = method.is_unary().then_some(self.default_deadline);
             Ok((permit, Deadline::of(request.headers(), default)?))
@@ -102,6 +112,20 @@ impl Calls {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
+    }
+
+    /// Who calls, and how far it may go.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+        method: &Method,
+    ) -> Result<Admitted, Status> {
+        let Some(gate) = &self.gate else { return Ok(Admitted::anybody()) };
+        gate.admit(method.rule(), peer, headers).await.map_err(|denied| {
+            tracing::debug!(%denied, peer = ?peer.address, "call refused");
+            gate.refusal(denied)
+        })
     }
 
     async fn serve(

@@ -108,6 +108,7 @@ fn write_pair(directory: &Path, authority: &Authority) -> (Vec<u8>, TlsFiles) {
         key: directory.join("key.pem"),
         client_ca: None,
         client_crl: None,
+        client_may_be_nameless: false,
         reload_interval: Duration::from_millis(20),
     };
     std::fs::write(&files.certificate, certificate.pem()).unwrap();

@@ -147,6 +147,17 @@ impl Cluster {
         Ok([account, order])
     }
 
+    /// Starts one more pod of order-service, with these flags alone, and does not wait until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn order_pod(&self, flags: &[String]) -> Result<Pod, HarnessError> {
+        let (databases, account_target) = (&self.databases, &*target_of(&self.account));
+        let number = self.order.len() + 1;
+        let setup = PodSetup { service: Service::Order, number, flags, databases, account_target };
+        Pod::start(setup, &self.binaries, self.directory.path())
+    }
+
     /// The databases in use.
     #[must_use]
     pub fn databases(&self) -> &Databases {

@@ -1,5 +1,6 @@
 //! A pair of services of one's own to put load on: release or debug, as the program that asks.
 
+use client::BearerToken;
 use database::DatabaseUrl;
 use holdfast_verify::{Report, Settings};
 
@@ -90,8 +91,20 @@ impl Stage {
     /// # Errors
     /// Never for addresses of a running pair.
     pub async fn connect(&self, clients: usize) -> Result<[Connections; 2], client::BuildError> {
-        let accounts = Connections::open(&self.account_addresses(), clients)?;
-        let orders = Connections::open(&self.order_addresses(), clients)?;
+        self.connect_as(clients, None).await
+    }
+
+    /// The same, with a token for services that ask who calls.
+    ///
+    /// # Errors
+    /// As [`Stage::connect`].
+    pub async fn connect_as(
+        &self,
+        clients: usize,
+        token: Option<&BearerToken>,
+    ) -> Result<[Connections; 2], client::BuildError> {
+        let accounts = Connections::open_as(&self.account_addresses(), clients, token)?;
+        let orders = Connections::open_as(&self.order_addresses(), clients, token)?;
         accounts.ready().await;
         orders.ready().await;
         Ok([accounts, orders])
