@@ -26,6 +26,9 @@ pub struct ServeArgs {
     /// Address of gRPC [default: every address, the service's own port]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     listen: Option<String>,
+    /// Address of a second gRPC listener: administrative methods are served there, and only there [default: none]
+    #[arg(long, env = "ADMIN_GRPC_LISTEN", value_name = "IP:PORT")]
+    admin_grpc_listen: Option<String>,
     /// Address of the admin HTTP: /q/health/*, /q/metrics [default: every address, the
     /// service's own port]
     #[arg(long, env = "ADMIN_LISTEN", value_name = "IP:PORT")]
@@ -96,6 +99,9 @@ pub struct ServeArgs {
     /// Server reflection, which tells callers the contract: on or off
     #[arg(long, env = "REFLECTION", value_name = "ON|OFF", default_value = "on")]
     reflection: String,
+    /// Where the audit trail goes, a JSON line for each call that changes something: stdout, off or a file
+    #[arg(long, env = "AUDIT_LOG", value_name = "stdout|off|PATH", default_value = "stdout")]
+    audit_log: String,
 }
 
 impl ServeArgs {
@@ -113,6 +119,8 @@ impl ServeArgs {
         );
         ServeConfig {
             listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
+            admin_grpc_listen: judge
+                .optional_address("--admin-grpc-listen", self.admin_grpc_listen.as_deref()),
             admin_listen: judge.address(
                 "--admin-listen",
                 self.admin_listen.as_deref(),
@@ -177,6 +185,10 @@ impl ServeArgs {
             lame_duck: judge.time("--lame-duck", &self.lame_duck, Duration::ZERO..=DAY),
             drain_timeout: judge.time("--drain-timeout", &self.drain_timeout, Duration::ZERO..=DAY),
             reflection: judge.switch("--reflection", &self.reflection),
+            audit_log: judge
+                .problems
+                .parse("--audit-log", &self.audit_log, str::parse)
+                .unwrap_or_default(),
         }
     }
 }
@@ -245,6 +257,8 @@ mod tests {
             "--log-format=xml",
             "--tls-key=key.pem",
             "--reflection=maybe",
+            "--audit-log=stdot",
+            "--admin-grpc-listen=50061",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -257,6 +271,8 @@ mod tests {
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
             "--reflection (REFLECTION)",
+            "--audit-log (AUDIT_LOG)",
+            "--admin-grpc-listen (ADMIN_GRPC_LISTEN)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::TlsFiles;
+use crate::{AuditLog, TlsFiles};
 
 /// How to listen, what to admit, and how to leave.
 ///
@@ -15,6 +15,9 @@ use crate::TlsFiles;
 pub struct ServeConfig {
     /// Where gRPC is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where administrative methods are served, and only they: then [`listen`](Self::listen) does not serve them. `None`:
+    /// one listener serves all.
+    pub admin_grpc_listen: Option<SocketAddr>,
     /// Where the admin HTTP is served (`/q/health/*`, `/q/metrics`). Port 0 lets the system choose.
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
@@ -63,6 +66,8 @@ pub struct ServeConfig {
 
     /// Whether `grpc.reflection` (v1 and v1alpha) is served. It tells whoever can call it every method and message.
     pub reflection: bool,
+    /// Where the audit trail goes.
+    pub audit_log: AuditLog,
 
     /// After the first signal: the time in which the server says NOT_SERVING yet accepts and
     /// serves, while its connections are asked to leave one after the other.
@@ -78,16 +83,18 @@ impl ServeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, grpc)),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
+            audit_log: AuditLog::Stdout,
             ..Self::default()
         }
     }
 }
 
 impl Default for ServeConfig {
-    /// Loopback with ports chosen by the system: what a test wants.
+    /// Loopback with ports chosen by the system and no audit trail: what a test wants.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_grpc_listen: None,
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             handshake_timeout: Duration::from_secs(1),
@@ -106,6 +113,7 @@ impl Default for ServeConfig {
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
             reflection: true,
+            audit_log: AuditLog::Off,
             lame_duck: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(20),
         }

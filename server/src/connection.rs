@@ -17,6 +17,7 @@ use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
+use crate::surface::Arrival;
 use crate::tls::Tls;
 use crate::{PeerCertificate, ServeConfig};
 
@@ -70,10 +71,11 @@ impl Connections {
     pub(crate) async fn serve(
         &self,
         stream: TcpStream,
+        arrival: Arrival,
         fraction: f64,
         mut phase: PhaseWatch,
     ) -> End {
-        let end = self.live(stream, fraction, &mut phase).await;
+        let end = self.live(stream, arrival, fraction, &mut phase).await;
         let cause = match end {
             End::Handshake => "handshake",
             End::Peer => "peer",
@@ -88,15 +90,23 @@ impl Connections {
         end
     }
 
-    async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
+    async fn live(
+        &self,
+        stream: TcpStream,
+        arrival: Arrival,
+        fraction: f64,
+        phase: &mut PhaseWatch,
+    ) -> End {
         match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => match self.shake(handshake::plain(stream), phase).await {
-                Some(stream) => self.converse(stream, None, fraction, phase).await,
+                Some(stream) => self.converse(stream, arrival, None, fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some((stream, peer)) => self.converse(stream, peer, fraction, phase).await,
+                    Some((stream, peer)) => {
+                        self.converse(stream, arrival, peer, fraction, phase).await
+                    }
                     None => End::Handshake,
                 }
             }
@@ -125,6 +135,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
+        arrival: Arrival,
         peer: Option<PeerCertificate>,
         fraction: f64,
         phase: &mut PhaseWatch,
@@ -133,7 +144,8 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone(), peer };
+        let (calls, activity_of_calls) = (self.calls.clone(), activity.clone());
+        let calls = ConnectionCalls { calls, activity: activity_of_calls, arrival, peer };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {

@@ -18,6 +18,7 @@
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
 //! record and span → admission → deadline → panic guard → decompression and message size → the service.
+//! What changes something has a line in the audit trail ([`Audit`]).
 //! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
@@ -28,6 +29,7 @@ mod admin;
 mod call;
 mod config;
 mod connection;
+mod doors;
 mod handshake;
 mod health;
 mod metrics;
@@ -40,7 +42,9 @@ mod server;
 mod signals;
 mod spread;
 mod stop;
+mod surface;
 mod tls;
+mod trail;
 
 pub use call::Deadline;
 pub use config::ServeConfig;
@@ -52,3 +56,4 @@ pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
 pub use stop::{STOP_TIMEOUT, stopped};
 pub use tls::{TlsError, TlsFiles};
+pub use trail::{Audit, AuditLog};

@@ -17,11 +17,12 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::call::{Admission, Calls, Methods, Totals};
+use crate::call::{Admission, Calls, Marks, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
 use crate::tls::{Contents, Tls};
-use crate::{ServeConfig, TlsError};
+use crate::trail::Trail;
+use crate::{AuditLog, ServeConfig, TlsError};
 
 /// A server being put together. [`Server::bind`] turns it into a [`Bound`] one.
 pub struct Server {
@@ -29,6 +30,7 @@ pub struct Server {
     routes: Routes,
     services: Vec<&'static str>,
     descriptor_sets: Vec<&'static [u8]>,
+    marks: Marks,
     checks: Vec<Check>,
 }
 
@@ -37,6 +39,7 @@ pub struct Server {
 pub struct Bound {
     pub(crate) config: ServeConfig,
     pub(crate) listener: TcpListener,
+    pub(crate) admin_grpc_listener: Option<TcpListener>,
     pub(crate) admin_listener: TcpListener,
     pub(crate) addresses: Addresses,
     pub(crate) tls: Option<(Arc<Tls>, Contents)>,
@@ -79,6 +82,7 @@ impl<S> TonicService for S where
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) grpc: SocketAddr,
+    pub(crate) admin_grpc: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
 }
 
@@ -96,6 +100,12 @@ pub enum BindError {
     /// The certificates cannot be used.
     #[error("cannot serve TLS")]
     Tls(#[from] TlsError),
+    /// The file of the audit trail cannot be written, or its writer not be started.
+    #[error("cannot write the audit trail {0:?}")]
+    AuditLog(AuditLog, #[source] io::Error),
+    /// A method is to be audited or administrative that no service has.
+    #[error("there is no method {0}")]
+    UnknownMethod(&'static str),
     /// A descriptor set does not decode.
     #[error("bad descriptor set")]
     Descriptors(#[source] prost::DecodeError),
@@ -113,6 +123,7 @@ impl Server {
             routes: Routes::default(),
             services: Vec::new(),
             descriptor_sets: Vec::new(),
+            marks: Marks::default(),
             checks: Vec::new(),
         }
     }
@@ -133,6 +144,21 @@ impl Server {
         self
     }
 
+    /// Names the methods, as `package.Service/Method`, whose calls have lines in the audit trail: those that change
+    /// something. Their handlers find an [`Audit`](crate::Audit) in the request's extensions.
+    #[must_use]
+    pub fn audited(mut self, methods: &'static [&'static str]) -> Self {
+        self.marks.audited = methods;
+        self
+    }
+
+    /// Names the methods that are served on [`ServeConfig::admin_grpc_listen`], if that is set, and only there.
+    #[must_use]
+    pub fn administrative(mut self, methods: &'static [&'static str]) -> Self {
+        self.marks.administrative = methods;
+        self
+    }
+
     /// Adds a readiness check, run every [`ServeConfig::readiness_interval`] and given as much
     /// time. The error text is shown on `/q/health/ready`: no secrets in it. Without any check
     /// a running server is ready.
@@ -146,7 +172,7 @@ impl Server {
         self
     }
 
-    /// Takes both ports. From now on clients can connect; they are served by [`Bound::run`].
+    /// Takes all ports. From now on clients can connect; they are served by [`Bound::run`].
     ///
     /// # Errors
     /// See [`BindError`].
@@ -157,11 +183,26 @@ impl Server {
         let calls = Arc::new(self.calls(health.clone())?);
         let tls = self.config.tls.clone().map(Tls::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
+        let (admin_grpc_listener, admin_grpc) = match self.config.admin_grpc_listen {
+            Some(address) => listen(address).await.map(|(l, bound)| (Some(l), Some(bound)))?,
+            None => (None, None),
+        };
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
-        let addresses = Addresses { grpc, admin };
+        let addresses = Addresses { grpc, admin_grpc, admin };
         let (config, checks) = (self.config, self.checks);
         let phase = watch::Sender::new(Phase::Serving);
-        Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls, phase })
+        Ok(Bound {
+            config,
+            listener,
+            admin_grpc_listener,
+            admin_listener,
+            addresses,
+            tls,
+            health,
+            checks,
+            calls,
+            phase,
+        })
     }
 
     fn own_services(&self) -> &'static [&'static str] {
@@ -179,9 +220,18 @@ impl Server {
             true => add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?,
             false => routes,
         };
+        let methods = Methods::of(&sets, &services, self.marks).map_err(BindError::Descriptors)?;
+        let mut marked = self.marks.audited.iter().chain(self.marks.administrative);
+        if let Some(unknown) = marked.find(|name| !methods.knows(name)) {
+            return Err(BindError::UnknownMethod(unknown));
+        }
+
+        let log = &self.config.audit_log;
+        let trail = Trail::open(log).map_err(|why| BindError::AuditLog(log.clone(), why))?;
         Ok(Calls {
             routes: routes.prepare(),
-            methods: Methods::of(&sets, &services).map_err(BindError::Descriptors)?,
+            methods,
+            trail: trail.map(Arc::new),
             admission: Admission::new(self.config.max_in_flight, self.config.pushback),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
@@ -210,6 +260,12 @@ impl Bound {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addresses.grpc
+    }
+
+    /// Where administrative methods are served, if not where all are.
+    #[must_use]
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.addresses.admin_grpc
     }
 
     /// Where the admin HTTP is served.

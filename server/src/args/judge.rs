@@ -28,11 +28,14 @@ impl Judge<'_> {
         raw: Option<&str>,
         default: SocketAddr,
     ) -> SocketAddr {
-        let Some(raw) = raw else { return default };
+        self.optional_address(flag, raw).unwrap_or(default)
+    }
+
+    pub(super) fn optional_address(&mut self, flag: &str, raw: Option<&str>) -> Option<SocketAddr> {
         let parse = |raw: &str| {
             raw.parse().map_err(|_| "is not an address with port, such as 0.0.0.0:50051 or [::]:0")
         };
-        self.problems.parse(flag, raw, parse).unwrap_or(default)
+        self.problems.parse(flag, raw?, parse)
     }
 
     pub(super) fn tls(

@@ -21,22 +21,44 @@ pub(crate) struct Method {
     name: String,
     unary: bool,
     infrastructure: bool,
+    audited: bool,
+    administrative: bool,
     started: Counter,
     retried: Counter,
     /// By code; each made on first use, so that `/q/metrics` shows only codes that occurred.
     durations: [OnceLock<Histogram>; CODES],
 }
 
+/// Methods that a service wants treated otherwise, as `package.Service/Method`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// They have lines in the audit trail.
+    pub(crate) audited: &'static [&'static str],
+    /// They are served on the administrators' listener, if there is one.
+    pub(crate) administrative: &'static [&'static str],
+}
+
 /// gRPC's codes are 0 to 16.
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, unary: bool) -> Arc<Self> {
+    fn new(name: String, unary: bool, marks: Marks) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
         let durations = std::array::from_fn(|_code| OnceLock::new());
-        Arc::new(Self { name, unary, infrastructure, started, retried, durations })
+        let audited = marks.audited.contains(&name.as_str());
+        let administrative = marks.administrative.contains(&name.as_str());
+        Arc::new(Self {
+            name,
+            unary,
+            infrastructure,
+            audited,
+            administrative,
+            started,
+            retried,
+            durations,
+        })
     }
 
     /// `package.Service/Method`, or `other`.
@@ -52,6 +74,16 @@ impl Method {
     /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
+    }
+
+    /// Whether its calls have lines in the audit trail.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.audited
+    }
+
+    /// Whether it belongs on the administrators' listener.
+    pub(crate) fn is_administrative(&self) -> bool {
+        self.administrative
     }
 
     pub(crate) fn count_start(&self) {
@@ -92,17 +124,23 @@ impl Methods {
     pub(crate) fn of(
         descriptor_sets: &[&[u8]],
         services: &[&str],
+        marks: Marks,
     ) -> Result<Self, prost::DecodeError> {
         let mut known = HashMap::new();
         for encoded in descriptor_sets {
             for file in FileDescriptorSet::decode(*encoded)?.file {
                 let methods = methods_in(&file, services);
-                known.extend(
-                    methods.map(|(name, unary)| (format!("/{name}"), Method::new(name, unary))),
-                );
+                known.extend(methods.map(|(name, unary)| {
+                    let path = format!("/{name}");
+                    (path, Method::new(name, unary, marks))
+                }));
             }
         }
-        Ok(Self { known, other: Method::new("other".to_owned(), false) })
+        Ok(Self { known, other: Method::new("other".to_owned(), false, Marks::default()) })
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(&format!("/{name}"))
     }
 
     pub(crate) fn find(&self, path: &str) -> Arc<Method> {
@@ -139,10 +177,12 @@ mod tests {
     fn methods_come_from_descriptors_and_the_rest_is_other() {
         let sets =
             [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
-        let methods = Methods::of(&sets, &["grpc.health.v1.Health"]).unwrap();
+        let marks = Marks { audited: &["grpc.health.v1.Health/Check"], administrative: &[] };
+        let methods = Methods::of(&sets, &["grpc.health.v1.Health"], marks).unwrap();
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
+        assert!(check.is_audited() && !check.is_administrative());
         assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
         let not_served = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         assert_eq!(methods.find(not_served).name(), "other");

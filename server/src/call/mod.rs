@@ -34,13 +34,14 @@ pub use deadline::Deadline;
 
 pub(crate) use admission::Admission;
 pub(crate) use body::ResponseBody;
-pub(crate) use methods::Methods;
-pub(crate) use record::{Activity, Totals};
+pub(crate) use methods::{Marks, Method, Methods};
+pub(crate) use record::{Activity, Totals, code_name};
 
 use crate::PeerCertificate;
+use crate::surface::{Arrival, Surface};
+use crate::trail::{Pending, Trail};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
-use methods::Method;
 use record::Record;
 
 /// What all calls of a server share.
@@ -50,6 +51,8 @@ pub(crate) struct Calls {
     pub(crate) methods: Methods,
     pub(crate) admission: Admission,
     pub(crate) totals: Arc<Totals>,
+    /// `None`: it is off.
+    pub(crate) trail: Option<Arc<Trail>>,
     pub(crate) max_message_bytes: u32,
     pub(crate) default_deadline: Duration,
 }
@@ -59,6 +62,7 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) arrival: Arrival,
     /// What its client proved to be.
     pub(crate) peer: Option<PeerCertificate>,
 }
@@ -75,9 +79,17 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
-        let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
-        let calls = self.calls.clone();
-        let answer = async move { Ok(calls.answer(request, &method, record).await) };
+        let mut record =
+            self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
+        if let Some(trail) = self.calls.trail.clone().filter(|_| method.is_audited()) {
+            let trace_id = trace::trace_id(request.headers());
+            let pending = Pending::new(trail, self.arrival.peer, trace_id, now());
+            request.extensions_mut().insert(pending.audit());
+            record.audit(pending);
+        }
+
+        let (calls, surface) = (self.calls.clone(), self.arrival.surface);
+        let answer = async move { Ok(calls.answer(request, surface, &method, record).await) };
         Box::pin(answer.instrument(span))
     }
 }
@@ -86,10 +98,12 @@ impl Calls {
     async fn answer(
         &self,
         request: Request<Incoming>,
+        surface: Surface,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
-        let admitted = self.admission.admit(method).and_then(|permit| {
+        let admitted = surface.check(method).and_then(|()| self.admission.admit(method));
+        let admitted = admitted.and_then(|permit| {
             let default = method.is_unary().then_some(self.default_deadline);
             Ok((permit, Deadline::of(request.headers(), default)?))
         });
