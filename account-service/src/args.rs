@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use database::DatabaseUrl;
+use proto::PageKeys;
 use server::{
     Problems, ServeConfig,
     args::{LogArgs, Secret, ServeArgs, secret},
@@ -41,6 +42,9 @@ pub struct Args {
     /// Interval at which due holds are swept
     #[arg(long, env = "SWEEP_INTERVAL", value_name = "TIME", default_value = "1s")]
     sweep_interval: String,
+    /// A file with the keys of page tokens, one per line: the first makes them [default: derived from the database's id]
+    #[arg(long, env = "PAGE_TOKEN_KEY_FILE", value_name = "FILE")]
+    page_token_key_file: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -79,6 +83,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// How often due holds are swept.
     pub sweep_interval: Duration,
+    /// What page tokens are made with; `None`: what is derived from the database's id.
+    pub page_keys: Option<PageKeys>,
     /// How to serve.
     pub serve: ServeConfig,
     /// What to log.
@@ -110,6 +116,7 @@ impl Args {
         let mut problems = Problems::new();
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
+        let page_keys = page_keys(&mut problems, self.page_token_key_file);
         let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout =
             problems.parse("--migrate-timeout", &self.migrate_timeout, migrate_timeout);
@@ -130,6 +137,7 @@ impl Args {
                 connections: connections?,
                 defaults,
                 sweep_interval: sweep_interval?,
+                page_keys,
                 serve,
                 log,
                 failpoints: self.failpoints.plan(),
@@ -149,6 +157,12 @@ fn database(
     let Secret { flag, text } = secret(problems, flag, url, file)
         .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
     text.parse().map_err(|why| problems.add(&flag, why)).ok()
+}
+
+/// Keys of page tokens, if there is a file with some.
+fn page_keys(problems: &mut Problems, file: Option<PathBuf>) -> Option<PageKeys> {
+    let Secret { flag, text } = secret(problems, "--page-token-key", None, file)?;
+    PageKeys::of_lines(&text).map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

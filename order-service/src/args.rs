@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{Builder, Channel};
 use database::DatabaseUrl;
-use proto::Currency;
+use proto::{Currency, PageKeys};
 use server::{
     Problems, ServeConfig,
     args::{LogArgs, Secret, ServeArgs, secret},
@@ -88,6 +88,9 @@ pub struct Args {
     /// How long an idempotency key is kept at least after its first request, in whole days: until then a refusal stands
     #[arg(long, env = "KEY_LIFETIME", value_name = "TIME", default_value = "2d")]
     key_lifetime: String,
+    /// A file with the keys of page tokens, one per line: the first makes them [default: derived from the database's id]
+    #[arg(long, env = "PAGE_TOKEN_KEY_FILE", value_name = "FILE")]
+    page_token_key_file: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -173,6 +176,8 @@ pub struct Config {
     pub leases: Leases,
     /// How often housekeeping looks.
     pub rounds: Rounds,
+    /// What page tokens are made with; `None`: what is derived from the database's id.
+    pub page_keys: Option<PageKeys>,
     /// How to serve.
     pub serve: ServeConfig,
     /// What to log.
@@ -211,6 +216,7 @@ impl Args {
         let task = self.task.map(|task| task.validate(&mut problems));
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
+        let page_keys = page_keys(&mut problems, self.page_token_key_file);
         let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
         let redis = secret(&mut problems, "--redis-url", self.redis_url, self.redis_url_file);
@@ -264,6 +270,7 @@ impl Args {
                     backlog: BACKLOG,
                     partitions: PARTITIONS,
                 },
+                page_keys,
                 serve,
                 log,
                 failpoints: self.failpoints.plan(),
@@ -314,6 +321,12 @@ fn database(
     let Secret { flag, text } = secret(problems, flag, url, file)
         .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
     text.parse().map_err(|why| problems.add(&flag, why)).ok()
+}
+
+/// Keys of page tokens, if there is a file with some.
+fn page_keys(problems: &mut Problems, file: Option<PathBuf>) -> Option<PageKeys> {
+    let Secret { flag, text } = secret(problems, "--page-token-key", None, file)?;
+    PageKeys::of_lines(&text).map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

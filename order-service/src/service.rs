@@ -22,7 +22,7 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{CatalogApi, OrderApi},
+    grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages},
     guard::Guard,
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
@@ -101,20 +101,24 @@ impl Service {
             notices: notices.clone(),
             new_id,
         });
+        let pages = Pages::new(config.page_keys, desk.clone());
         let orders = OrderApi {
             placement: placement.clone(),
             desk: desk.clone(),
             notices: notices.clone(),
             on_duplicate: config.on_duplicate,
             currency: config.currency,
+            pages: pages.clone(),
         };
-        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency };
+        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency, pages };
         let asked = desk.clone();
         let (upkeep, kept) = watch::channel(Upkeep::default());
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
             .reflection(proto::DESCRIPTOR_SET)
+            .audited(AUDITED)
+            .administrative(ADMINISTRATIVE)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))
             .readiness("keys", move || future::ready(kept.borrow().judge()))
@@ -149,6 +153,11 @@ impl Service {
     /// Where gRPC is served.
     pub fn local_addr(&self) -> SocketAddr {
         self.bound.local_addr()
+    }
+
+    /// Where the catalogue is written, if not where all is served.
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.bound.admin_grpc_addr()
     }
 
     /// Where the admin HTTP is served.

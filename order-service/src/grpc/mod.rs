@@ -3,8 +3,12 @@
 mod catalog;
 mod encode;
 mod orders;
+mod pages;
 mod parse;
 mod status;
+mod trail;
 
 pub use catalog::CatalogApi;
 pub use orders::OrderApi;
+pub use pages::Pages;
+pub(crate) use trail::{ADMINISTRATIVE, AUDITED};

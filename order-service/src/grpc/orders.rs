@@ -9,13 +9,12 @@ use proto::{
         ListOrdersRequest, Order, Payment, PlaceOrderReply, PlaceOrderRequest,
         order_service_server::OrderService,
     },
-    page,
 };
 use server::Deadline;
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Request, Response, Status};
 
-use super::{encode, parse, status};
+use super::{Pages, encode, parse, status, trail::Origin};
 use crate::{
     desk::Desk,
     order::Notice,
@@ -37,6 +36,8 @@ pub struct OrderApi {
     pub on_duplicate: OnDuplicate,
     /// What an amount without a currency is in.
     pub currency: Currency,
+    /// What its page tokens are made with.
+    pub pages: Pages,
 }
 
 #[tonic::async_trait]
@@ -47,11 +48,15 @@ impl OrderService for OrderApi {
     ) -> Result<Response<PlaceOrderReply>, Status> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
+        let origin = Origin::of(&request);
         let message = request.into_inner();
         let products: Vec<_> = message.lines.iter().map(|line| line.product_id).collect();
         let (request, on_duplicate) = parse::place_order(message, self.currency)?;
+        origin.note_request(&request);
         let on_duplicate = on_duplicate.unwrap_or(self.on_duplicate);
-        match self.placement.place(request, on_duplicate, deadline).await {
+        let placed = self.placement.place(request, on_duplicate, deadline).await;
+        origin.note_placed(&placed);
+        match placed {
             Ok(placed) => Ok(Response::new(encode::placed(placed))),
             Err(error) => Err(status::of_place_error(error, &products)),
         }
@@ -72,17 +77,22 @@ impl OrderService for OrderApi {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersReply>, Status> {
-        let (account, after, size) = parse::orders_page(request.into_inner())?;
+        let request = request.into_inner();
+        let keys = self.pages.keys_for(&request.page_token)?;
+        let (account, after, size) = parse::orders_page(request, keys.as_ref())?;
         // One more than asked for says whether there is a next page.
         let page = (account, after, size + 1);
         let mut orders = self.desk.orders(page).await.map_err(status::of_trouble)?;
         let more = orders.len() > size;
         orders.truncate(size);
-        let next = orders.last().filter(|_| more).map(|order| {
-            page::token(&parse::orders_list(account), &parse::orders_cursor_of(order))
-        });
+        let next_page_token = match orders.last().filter(|_| more) {
+            Some(order) => {
+                let cursor = parse::orders_cursor_of(order);
+                self.pages.keys()?.token(&parse::orders_list(account), &cursor)
+            }
+            None => String::new(),
+        };
         let orders = orders.iter().map(encode::order).collect();
-        let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListOrdersReply { orders, next_page_token }))
     }
 
@@ -90,8 +100,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderReply>, Status> {
+        let origin = Origin::of(&request);
         let CancelOrderRequest { account_id, order_id } = request.into_inner();
         let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        origin.note_order(account, order_id);
         let cancelled = self.desk.cancel(account, order_id).await.map_err(status::of_trouble)?;
         let cancelled =
             cancelled.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;

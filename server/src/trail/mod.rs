@@ -46,6 +46,14 @@ impl Audit {
         facts.push((name, value.into()));
     }
 
+    /// Changes a fact that was noted before; does nothing where it was not.
+    pub fn amend(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, value)) = facts.iter_mut().find(|(known, _)| *known == name) {
+            change(value);
+        }
+    }
+
     fn take(&self) -> Vec<(&'static str, Value)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
