@@ -22,7 +22,7 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages},
+    grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages, RULES},
     guard::Guard,
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
@@ -116,6 +116,7 @@ impl Service {
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
             .audited(AUDITED)
             .administrative(ADMINISTRATIVE)

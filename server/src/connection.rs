@@ -3,6 +3,7 @@
 //! Promised: a connection ends within its age, a grace, and the server's drain, whatever its
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::Peer;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
@@ -99,13 +101,13 @@ impl Connections {
     ) -> End {
         match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => match self.shake(handshake::plain(stream), phase).await {
-                Some(stream) => self.converse(stream, arrival, None, fraction, phase).await,
+                Some(stream) => self.converse(stream, (arrival, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some((stream, peer)) => {
-                        self.converse(stream, arrival, peer, fraction, phase).await
+                    Some((stream, proved)) => {
+                        self.converse(stream, (arrival, proved), fraction, phase).await
                     }
                     None => End::Handshake,
                 }
@@ -135,8 +137,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
-        arrival: Arrival,
-        peer: Option<PeerCertificate>,
+        (arrival, certificate): (Arrival, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End
@@ -144,8 +145,14 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let (calls, activity_of_calls) = (self.calls.clone(), activity.clone());
-        let calls = ConnectionCalls { calls, activity: activity_of_calls, arrival, peer };
+        let peer = Peer::new(Some(arrival.peer.ip()), certificate.as_ref());
+        let calls = ConnectionCalls {
+            calls: self.calls.clone(),
+            activity: activity.clone(),
+            arrival,
+            certificate,
+            peer,
+        };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {

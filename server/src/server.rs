@@ -1,5 +1,6 @@
 //! Putting a server together and binding it. Running it is [`run`](crate::run).
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -17,6 +18,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::auth::{Access, AuthError, Gate, Rules};
 use crate::call::{Admission, Calls, Marks, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
@@ -31,6 +33,7 @@ pub struct Server {
     services: Vec<&'static str>,
     descriptor_sets: Vec<&'static [u8]>,
     marks: Marks,
+    rules: Option<Rules>,
     checks: Vec<Check>,
 }
 
@@ -106,6 +109,15 @@ pub enum BindError {
     /// A method is to be audited or administrative that no service has.
     #[error("there is no method {0}")]
     UnknownMethod(&'static str),
+    /// Callers cannot be told apart.
+    #[error("cannot recognise callers")]
+    Auth(#[from] AuthError),
+    /// Callers are to be asked for their rights, and it was not said which.
+    #[error("there are no rules for callers")]
+    NoRules,
+    /// Methods without a rule, or rules without a method: a mistake in the program.
+    #[error("rules and methods differ: {}", .0.join(", "))]
+    Rules(Vec<String>),
     /// A descriptor set does not decode.
     #[error("bad descriptor set")]
     Descriptors(#[source] prost::DecodeError),
@@ -124,6 +136,7 @@ impl Server {
             services: Vec::new(),
             descriptor_sets: Vec::new(),
             marks: Marks::default(),
+            rules: None,
             checks: Vec::new(),
         }
     }
@@ -159,6 +172,15 @@ impl Server {
         self
     }
 
+    /// Says who may call which method. Health is open to anybody, since a load balancer's probe has no credential;
+    /// reflection to every caller whose credential is valid, whatever its rights: it shows the contract, which a caller
+    /// needs to know, and no data. Where callers are not asked who they are the table is checked all the same.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
     /// Adds a readiness check, run every [`ServeConfig::readiness_interval`] and given as much
     /// time. The error text is shown on `/q/health/ready`: no secrets in it. Without any check
     /// a running server is ready.
@@ -180,7 +202,8 @@ impl Server {
         // Before any metric handle is made: handles belong to the recorder of their birth.
         crate::metrics::recorder();
         let health = Health::new();
-        let calls = Arc::new(self.calls(health.clone())?);
+        let gate = self.gate()?;
+        let calls = Arc::new(self.calls(health.clone(), gate)?);
         let tls = self.config.tls.clone().map(Tls::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
         let (admin_grpc_listener, admin_grpc) = match self.config.admin_grpc_listen {
@@ -205,11 +228,37 @@ impl Server {
         })
     }
 
+    fn methods(&self, sets: &[&[u8]], services: &[&str]) -> Result<Methods, BindError> {
+        let is_served = |(name, _): &(&str, Access)| {
+            name.split_once('/').is_some_and(|(service, _)| services.contains(&service))
+        };
+        let rows = self.rules.iter().flat_map(|rules| rules.methods).copied();
+        let rules: HashMap<_, _> = OWN_RULES.into_iter().filter(is_served).chain(rows).collect();
+        let methods =
+            Methods::of(sets, services, &rules, self.marks).map_err(BindError::Descriptors)?;
+        let odd = methods.at_odds_with(&rules);
+        if self.rules.is_some() && !odd.is_empty() {
+            return Err(BindError::Rules(odd));
+        }
+
+        let mut marked = self.marks.audited.iter().chain(self.marks.administrative);
+        match marked.find(|name| !methods.knows(name)) {
+            Some(unknown) => Err(BindError::UnknownMethod(unknown)),
+            None => Ok(methods),
+        }
+    }
+
     fn own_services(&self) -> &'static [&'static str] {
         if self.config.reflection { &HEALTH_AND_REFLECTION } else { &HEALTH_ALONE }
     }
 
-    fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
+    fn gate(&self) -> Result<Option<Arc<Gate>>, BindError> {
+        let Some(auth) = self.config.auth.clone() else { return Ok(None) };
+        let rules = self.rules.ok_or(BindError::NoRules)?;
+        Ok(Some(Gate::load(auth, rules)?))
+    }
+
+    fn calls(&self, health: Arc<Health>, gate: Option<Arc<Gate>>) -> Result<Calls, BindError> {
         let sets: Vec<&[u8]> =
             OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
         let services: Vec<&str> =
@@ -220,18 +269,14 @@ impl Server {
             true => add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?,
             false => routes,
         };
-        let methods = Methods::of(&sets, &services, self.marks).map_err(BindError::Descriptors)?;
-        let mut marked = self.marks.audited.iter().chain(self.marks.administrative);
-        if let Some(unknown) = marked.find(|name| !methods.knows(name)) {
-            return Err(BindError::UnknownMethod(unknown));
-        }
-
+        let methods = self.methods(&sets, &services)?;
         let log = &self.config.audit_log;
         let trail = Trail::open(log).map_err(|why| BindError::AuditLog(log.clone(), why))?;
         Ok(Calls {
             routes: routes.prepare(),
             methods,
             trail: trail.map(Arc::new),
+            gate,
             admission: Admission::new(self.config.max_in_flight, self.config.pushback),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
@@ -253,6 +298,13 @@ const HEALTH_AND_REFLECTION: [&str; 3] = [
     tonic_health::pb::health_server::SERVICE_NAME,
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
+
+const OWN_RULES: [(&str, Access); 4] = [
+    ("grpc.health.v1.Health/Check", Access::Open),
+    ("grpc.health.v1.Health/Watch", Access::Open),
+    ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Authenticated),
+    ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Authenticated),
 ];
 
 impl Bound {

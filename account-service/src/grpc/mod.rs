@@ -6,6 +6,7 @@
 mod apply;
 mod encode;
 mod parse;
+mod rules;
 mod status;
 mod trail;
 
@@ -13,10 +14,12 @@ use proto::{
     Failure, PageKeys,
     account::v1::{self as api, account_service_server},
 };
+use server::Scope;
 use tonic::{Request, Response, Status};
 
 pub use parse::Defaults;
 pub(crate) use parse::default_ttl;
+pub(crate) use rules::RULES;
 pub(crate) use trail::{ADMINISTRATIVE, AUDITED};
 
 use crate::{
@@ -86,7 +89,9 @@ impl account_service_server::AccountService for AccountService {
     }
 
     async fn get_account(&self, request: Request<api::GetAccountRequest>) -> Answer<api::Account> {
+        let scope = Scope::of(request.extensions());
         let id = parse::get_account(request.into_inner())?;
+        let id = id.within(&scope).map_err(status::not_owned)?;
         let account = self.desk.account(id).await.map_err(status::of_trouble)?;
         let account = account.ok_or_else(|| status::of_refusal(Refusal::AccountNotFound))?;
         Ok(Response::new(encode::account(&account)))
@@ -167,12 +172,14 @@ impl account_service_server::AccountService for AccountService {
         &self,
         request: Request<api::ListEntriesRequest>,
     ) -> Answer<api::ListEntriesReply> {
+        let scope = Scope::of(request.extensions());
         let request = request.into_inner();
         let keys = match request.page_token.as_str() {
             "" => None,
             _ => Some(self.page_keys().map_err(status::of_trouble)?),
         };
         let page = parse::list_entries(request, keys.as_ref())?;
+        let page = page.within(&scope).map_err(status::not_owned)?;
         let entries = self.desk.entries(page).await.map_err(status::of_trouble)?;
         let entries = entries.ok_or_else(|| status::of_refusal(Refusal::AccountNotFound))?;
         let keys = self.page_keys().map_err(status::of_trouble)?;

@@ -2,7 +2,7 @@
 
 use proto::id::Actor;
 use serde_json::{Map, Value, json};
-use server::Audit;
+use server::{Audit, Kind, Principal};
 use tonic::Request;
 
 use crate::ledger::{Capture, Command, OpenAccount, PostDeposit, PostRefund, Release, Reserve};
@@ -33,7 +33,9 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
-        Self { audit: Audit::of(request.extensions()), actor: None }
+        let (audit, principal) =
+            (Audit::of(request.extensions()), request.extensions().get::<Principal>());
+        Self { audit, actor: principal.and_then(actor) }
     }
 
     /// Notes what a call's one command is about.
@@ -81,4 +83,13 @@ fn facts(command: &Command) -> Vec<(&'static str, Value)> {
         }
     }
     facts
+}
+
+/// Ids are unique together with the kind of credential, so both are kept: `token:alice`.
+fn actor(principal: &Principal) -> Option<Actor> {
+    let kind = match principal.kind() {
+        Kind::Anonymous => return None,
+        known @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => known.name(),
+    };
+    Some(Actor::new(format!("{kind}:{}", principal.id())))
 }

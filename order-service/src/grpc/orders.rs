@@ -10,7 +10,7 @@ use proto::{
         order_service_server::OrderService,
     },
 };
-use server::Deadline;
+use server::{Deadline, Scope};
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Request, Response, Status};
 
@@ -48,10 +48,12 @@ impl OrderService for OrderApi {
     ) -> Result<Response<PlaceOrderReply>, Status> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
-        let origin = Origin::of(&request);
+        let (origin, scope) = (Origin::of(&request), Scope::of(request.extensions()));
         let message = request.into_inner();
         let products: Vec<_> = message.lines.iter().map(|line| line.product_id).collect();
-        let (request, on_duplicate) = parse::place_order(message, self.currency)?;
+        let parsed = parse::place_order(message, self.currency)?;
+        origin.note_account(&parsed);
+        let (request, on_duplicate) = parsed.within(&scope).map_err(status::not_owned)?;
         origin.note_request(&request);
         let on_duplicate = on_duplicate.unwrap_or(self.on_duplicate);
         let placed = self.placement.place(request, on_duplicate, deadline).await;
@@ -66,8 +68,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<Order>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
         Ok(Response::new(encode::order(&order)))
@@ -77,9 +81,11 @@ impl OrderService for OrderApi {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersReply>, Status> {
+        let scope = Scope::of(request.extensions());
         let request = request.into_inner();
         let keys = self.pages.keys_for(&request.page_token)?;
-        let (account, after, size) = parse::orders_page(request, keys.as_ref())?;
+        let page = parse::orders_page(request, keys.as_ref())?;
+        let (account, after, size) = page.within(&scope).map_err(status::not_owned)?;
         // One more than asked for says whether there is a next page.
         let page = (account, after, size + 1);
         let mut orders = self.desk.orders(page).await.map_err(status::of_trouble)?;
@@ -100,10 +106,12 @@ impl OrderService for OrderApi {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderReply>, Status> {
-        let origin = Origin::of(&request);
+        let (origin, scope) = (Origin::of(&request), Scope::of(request.extensions()));
         let CancelOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
-        origin.note_order(account, order_id);
+        let name = parse::order_name(account_id, &order_id)?;
+        origin.note_account(&name);
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
+        origin.note_order(order_id);
         let cancelled = self.desk.cancel(account, order_id).await.map_err(status::of_trouble)?;
         let cancelled =
             cancelled.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
@@ -118,8 +126,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetPaymentRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::PaymentNotFound, "payment"))?;
         Ok(Response::new(encode::payment(&order)))

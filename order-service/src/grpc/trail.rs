@@ -1,8 +1,8 @@
 //! What the audit trail says of a call: which methods have a line in it, and what they were about.
 
-use proto::id::{AccountId, Actor};
+use proto::id::Actor;
 use serde_json::json;
-use server::Audit;
+use server::{Audit, Kind, Owned, Principal};
 use tonic::Request;
 use uuid::Uuid;
 
@@ -37,11 +37,17 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
-        Self { audit: Audit::of(request.extensions()), actor: None }
+        let (audit, principal) =
+            (Audit::of(request.extensions()), request.extensions().get::<Principal>());
+        Self { audit, actor: principal.and_then(actor) }
+    }
+
+    /// Before it is known whether the caller may touch it: a denied call is told of too.
+    pub(super) fn note_account<T>(&self, request: &Owned<T>) {
+        self.audit.set("account_id", request.account());
     }
 
     pub(super) fn note_request(&self, request: &order::request::Request) {
-        self.audit.set("account_id", json!(request.account));
         self.audit.set("idempotency_key", json!(request.key));
     }
 
@@ -61,8 +67,7 @@ impl Origin {
         }
     }
 
-    pub(super) fn note_order(&self, account: AccountId, order_id: Uuid) {
-        self.audit.set("account_id", json!(account));
+    pub(super) fn note_order(&self, order_id: Uuid) {
         self.audit.set("order_id", order_id.to_string());
     }
 
@@ -78,4 +83,13 @@ impl Origin {
         self.audit.set("adjustment_id", json!(adjustment.adjustment_id));
         self.audit.set("delta", adjustment.delta);
     }
+}
+
+/// Ids are unique together with the kind of credential, so both are kept: `token:alice`.
+fn actor(principal: &Principal) -> Option<Actor> {
+    let kind = match principal.kind() {
+        Kind::Anonymous => return None,
+        known @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => known.name(),
+    };
+    Some(Actor::new(format!("{kind}:{}", principal.id())))
 }

@@ -13,6 +13,7 @@ use tracing::Span;
 
 use super::methods::Method;
 use super::now;
+use crate::auth::Principal;
 use crate::metrics::CALLS_IN_FLIGHT;
 use crate::trail::Pending;
 
@@ -172,6 +173,13 @@ impl Record {
     /// Gives it a line in the audit trail, which is written when it ends.
     pub(super) fn audit(&mut self, pending: Pending) {
         self.audit = Some(Box::new(pending));
+    }
+
+    /// Tells the audit trail who calls.
+    pub(super) fn called_by(&mut self, principal: &Principal) {
+        if let Some(pending) = &mut self.audit {
+            pending.called_by(principal);
+        }
     }
 
     /// Tells the audit trail why it is refused.

@@ -7,6 +7,8 @@ use serde::Serializer;
 use serde::ser::SerializeMap;
 use serde_json::Value;
 
+use crate::auth::Principal;
+
 /// A longer one is cut down to what is known without its handler: no call needs more.
 const BYTES_MAX: usize = 256 * 1024;
 
@@ -14,6 +16,8 @@ const BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Line<'call> {
     pub(super) at: SystemTime,
+    /// `None`: the caller was not recognised.
+    pub(super) principal: Option<&'call Principal>,
     pub(super) peer: SocketAddr,
     pub(super) method: &'call str,
     pub(super) code: &'call str,
@@ -53,6 +57,10 @@ impl Line<'_> {
         if let Some(reason) = self.reason {
             map.serialize_entry("reason", reason)?;
         }
+        if let Some(principal) = self.principal {
+            map.serialize_entry("principal", principal.id())?;
+            map.serialize_entry("credential", principal.kind().name())?;
+        }
         map.serialize_entry("peer", &self.peer)?;
         for (name, value) in facts {
             map.serialize_entry(name, value)?;
@@ -84,6 +92,7 @@ mod tests {
     fn line<'call>(facts: &'call [(&'static str, Value)]) -> Line<'call> {
         Line {
             at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000),
+            principal: None,
             peer: "10.0.0.7:4711".parse().unwrap(),
             method: "order.v1.OrderService/PlaceOrder",
             code: "FAILED_PRECONDITION",
@@ -97,10 +106,12 @@ mod tests {
     #[test]
     fn a_line_says_who_did_what_and_what_came_of_it() {
         let facts = [("account_id", Value::from(1)), ("idempotency_key", Value::from("k1"))];
-        let json = String::from_utf8(line(&facts).to_json()).unwrap();
+        let anonymous = Principal::anonymous();
+        let line = Line { principal: Some(&anonymous), ..line(&facts) };
+        let json = String::from_utf8(line.to_json()).unwrap();
         assert_eq!(
             json,
-            r#"{"timestamp":"1970-01-01T00:00:01.500000Z","level":"INFO","target":"audit","method":"order.v1.OrderService/PlaceOrder","code":"FAILED_PRECONDITION","reason":"OUT_OF_STOCK","peer":"10.0.0.7:4711","account_id":1,"idempotency_key":"k1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","took_us":812}
+            r#"{"timestamp":"1970-01-01T00:00:01.500000Z","level":"INFO","target":"audit","method":"order.v1.OrderService/PlaceOrder","code":"FAILED_PRECONDITION","reason":"OUT_OF_STOCK","principal":"anonymous","credential":"anonymous","peer":"10.0.0.7:4711","account_id":1,"idempotency_key":"k1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","took_us":812}
 "#
         );
     }

@@ -27,6 +27,8 @@ pub(crate) use sink::{Trail, Weight};
 
 use line::Line;
 
+use crate::auth::Principal;
+
 /// What one call is about, for its line in the audit trail: names and values that its handler sets as soon as it knows
 /// them. Found in the extensions of each request to a method of the trail.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,7 @@ impl Audit {
 pub(crate) struct Pending {
     trail: Arc<Trail>,
     audit: Audit,
+    principal: Option<Principal>,
     peer: SocketAddr,
     trace_id: Option<String>,
     reason: Option<String>,
@@ -78,12 +81,18 @@ impl Pending {
         began: Instant,
     ) -> Self {
         let trace_id = trace_id.map(str::to_owned);
-        Self { trail, audit: Audit::default(), peer, trace_id, reason: None, began }
+        let audit = Audit::default();
+        Self { trail, audit, principal: None, peer, trace_id, reason: None, began }
     }
 
     /// What goes into the request's extensions.
     pub(crate) fn audit(&self) -> Audit {
         self.audit.clone()
+    }
+
+    /// Keeps who calls, once that is known.
+    pub(crate) fn called_by(&mut self, principal: &Principal) {
+        self.principal = Some(principal.clone());
     }
 
     /// Keeps the reason of a refusal.
@@ -103,6 +112,7 @@ impl Pending {
         let facts = self.audit.take();
         let line = Line {
             at: wall_clock(),
+            principal: self.principal.as_ref(),
             peer: self.peer,
             method,
             code: crate::call::code_name(code),

@@ -16,7 +16,9 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use server::{Audit, Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger};
+use server::{
+    Audit, Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;

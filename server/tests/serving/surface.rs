@@ -62,10 +62,8 @@ async fn both_listeners_drain_together() {
     pod.wait_running(2).await;
     pod.trigger.fire();
     let is_closed = async |address: SocketAddr| TcpStream::connect(address).await.is_err();
-    until("closed listeners", async || {
-        is_closed(address).await && is_closed(administrative).await
-    })
-    .await;
+    until("closed listeners", async || is_closed(address).await && is_closed(administrative).await)
+        .await;
 
     pod.open_gate();
     for call in waiting {
