@@ -29,7 +29,7 @@ use crate::{
     order::standing,
     placement::{Parts, Placement},
     settler,
-    storage::{Leases, Store},
+    storage::{Leases, Store, Tables},
 };
 
 /// After the last call ended: how long flights whose callers left may go on.
@@ -71,14 +71,13 @@ impl Service {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn bind<S: Store>(
-        open: impl Fn() -> S,
-        writers_max: usize,
+    pub async fn bind<B: Tables>(
+        open: impl Fn() -> Store<B>,
         config: Config,
     ) -> Result<Self, StartError> {
         let (stop_housekeeping, stop_settling) =
             <(CancellationToken, CancellationToken)>::default();
-        let Shares { writers, readers } = Shares::of(config.connections, writers_max);
+        let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
         let lineage = Lineage::of_process();
         let tracked = || open().tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();

@@ -5,6 +5,7 @@
 mod batches;
 mod catalog;
 mod currency;
+mod deciding;
 mod environment;
 mod keys;
 mod lineage;
@@ -14,7 +15,6 @@ mod outbox;
 mod partitions;
 mod plans;
 mod settlements;
-mod settling;
 #[path = "../support/mod.rs"]
 mod support;
 mod verifying;
@@ -26,14 +26,14 @@ macro_rules! on_both {
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<order_service::storage::sqlite::SqliteStore>().await;
+                super::$name::<database::Sqlite>().await;
             })*
         }
 
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<order_service::storage::postgres::PostgresStore>().await;
+                super::$name::<database::Postgres>().await;
             })*
         }
     };
