@@ -3,7 +3,6 @@
 //! Promised: a connection ends within its age, a grace, and the server's drain, whatever its
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

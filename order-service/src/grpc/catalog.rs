@@ -10,7 +10,10 @@ use proto::{
 use tonic::{Request, Response, Status};
 
 use super::{Pages, encode, parse, status, trail::Origin};
-use crate::{desk::Desk, order::catalog::Adjusted};
+use crate::{
+    desk::Desk,
+    order::catalog::{Adjusted, Adjustment},
+};
 
 /// Keeps the catalogue.
 pub struct CatalogApi {
@@ -70,7 +73,8 @@ impl CatalogService for CatalogApi {
         request: Request<AdjustStockRequest>,
     ) -> Result<Response<AdjustStockReply>, Status> {
         let origin = Origin::of(&request);
-        let adjustment = parse::adjustment(request.into_inner())?;
+        let adjustment =
+            Adjustment { by: origin.actor.clone(), ..parse::adjustment(request.into_inner())? };
         origin.note_adjustment(&adjustment);
         let product_id = adjustment.product_id;
         let (product, replayed) = match self.desk.adjust_stock(adjustment).await {

@@ -19,6 +19,7 @@ use crate::{
     desk::Desk,
     order::Notice,
     placement::{OnDuplicate, Placement},
+    storage::NewCancel,
 };
 
 /// The wait of a caller for whom nobody named a deadline. The server names one, so this is for tests without a server.
@@ -112,7 +113,8 @@ impl OrderService for OrderApi {
         origin.note_account(&name);
         let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         origin.note_order(order_id);
-        let cancelled = self.desk.cancel(account, order_id).await.map_err(status::of_trouble)?;
+        let cancel = NewCancel { account, order_id, by: origin.actor };
+        let cancelled = self.desk.cancel(cancel).await.map_err(status::of_trouble)?;
         let cancelled =
             cancelled.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
         if let Some(notice) = cancelled.notice {

@@ -230,6 +230,7 @@ pub(super) fn adjustment(message: AdjustStockRequest) -> Result<Adjustment, Fail
             product_id: product_id?,
             adjustment_id: adjustment_id?,
             delta: message.delta,
+            by: None,
         })
     })
 }

@@ -16,7 +16,10 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use database::{DatabaseUrl, Lineage, Needs, Session, Unready};
-use proto::{Currency, id::AccountId};
+use proto::{
+    Currency,
+    id::{AccountId, Actor},
+};
 use serde::Serialize;
 use sqlx::migrate::MigrateError;
 use time::OffsetDateTime;
@@ -122,6 +125,23 @@ pub struct Overdue {
     pub row: KeyRow,
     /// It was claimed so long ago that it is to be given up.
     pub give_up: bool,
+}
+
+/// An order that is to be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCancel {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub order_id: Uuid,
+    /// Who asks, as far as that is known. Written with the order, and no part of what is decided.
+    pub by: Option<Actor>,
+}
+
+impl From<(AccountId, Uuid)> for NewCancel {
+    fn from((account, order_id): (AccountId, Uuid)) -> Self {
+        Self { account, order_id, by: None }
+    }
 }
 
 /// The order a cancel left, and the outbox row if this was the first.

@@ -1,4 +1,4 @@
-//! What happens around every call, outer to inner: record → caller and rights → admit → deadline → panic guard →
+//! What happens around every call, outer to inner: record → port → caller and rights → admit → deadline → panic guard →
 //! decompression and message size → the tonic service.
 //!
 //! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     order::Order,
-    storage::{Cancelled, Cursor, OrdersPage, Store, Tables, found::Found},
+    storage::{Cancelled, Cursor, NewCancel, OrdersPage, Store, Tables, found::Found},
 };
 
 /// After every order: where the first page begins.
@@ -29,7 +29,7 @@ struct ListOrders<'a> {
 }
 
 struct Cancel<'a> {
-    orders: &'a [(AccountId, Uuid)],
+    cancels: &'a [NewCancel],
     /// This process's hold on the outbox rows.
     lease: Duration,
     default: Currency,
@@ -64,10 +64,10 @@ impl<B: Tables> Store<B> {
     /// When it was not done, or nobody knows.
     pub async fn cancel(
         &mut self,
-        orders: &[(AccountId, Uuid)],
+        cancels: &[NewCancel],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
         let (lease, default) = (self.leases.notice, self.default);
-        self.session.transact(&mut Cancel { orders, lease, default }).await
+        self.session.transact(&mut Cancel { cancels, lease, default }).await
     }
 }
 
@@ -121,7 +121,9 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
     type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        let locked = B::lock_orders(connection, self.orders, self.default).await?;
+        let names: Vec<_> =
+            self.cancels.iter().map(|cancel| (cancel.account, cancel.order_id)).collect();
+        let locked = B::lock_orders(connection, &names, self.default).await?;
         let mut found: HashMap<_, _> = locked.into_iter().map(named).collect();
         // In place: of equal jobs the second finds its order cancelled.
         let mut cancel = |id: &(AccountId, Uuid)| {
@@ -129,16 +131,21 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
             let notice = order.cancel();
             Some(Cancelled { order: order.clone(), notice })
         };
-        let cancelled: Vec<_> = self.orders.iter().map(&mut cancel).collect();
+        let cancelled: Vec<_> = names.iter().map(&mut cancel).collect();
 
-        let now = cancelled.iter().flatten().filter(|cancelled| cancelled.notice.is_some());
-        let orders: Vec<_> = now.clone().map(|cancelled| &cancelled.order).collect();
-        let notices: Vec<_> = now.filter_map(|cancelled| cancelled.notice.as_ref()).collect();
+        // Whose notice it is was the first to cancel: that caller is remembered.
+        let now = self.cancels.iter().zip(&cancelled);
+        let now = now.filter_map(|(cancel, cancelled)| Some((cancel, cancelled.as_ref()?)));
+        let now = now.filter(|(_, cancelled)| cancelled.notice.is_some());
+        let signed: Vec<_> =
+            now.clone().map(|(cancel, cancelled)| (&cancelled.order, cancel.by.as_ref())).collect();
+        let notices: Vec<_> = now.filter_map(|(_, cancelled)| cancelled.notice.as_ref()).collect();
+        let orders: Vec<_> = signed.iter().map(|(order, _)| *order).collect();
         if orders.is_empty() {
             return Ok(cancelled);
         }
 
-        B::write_cancelled(connection, &orders).await?;
+        B::write_cancelled(connection, &signed).await?;
         return_stock::<B>(connection, &orders).await?;
         B::insert_notices(connection, &notices, self.lease).await?;
         Ok(cancelled)
