@@ -35,16 +35,16 @@ fn on_loopback() -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn money_and_prices_are_made_on_the_administrators_port_only() {
-    let (account, order) = (on_loopback(), on_loopback());
+    let (ledger_port, catalog_port) = (on_loopback(), on_loopback());
     let flags = |address: SocketAddr| vec!["--admin-grpc-listen".to_owned(), address.to_string()];
-    let (account_flags, order_flags) = (flags(account), flags(order));
+    let (account_flags, order_flags) = (flags(ledger_port), flags(catalog_port));
     let plan =
         Plan { account_pods: 1, order_pods: 1, account_flags, order_flags, ..Plan::default() };
     let mut world = World::start(Backend::Sqlite, plan).await;
     let (mut accounts, mut catalog) =
         (world.clients.accounts.clone(), world.clients.catalog.clone());
-    let mut ledger = AccountServiceClient::new(connect_to(account).await.unwrap());
-    let mut prices = CatalogServiceClient::new(connect_to(order).await.unwrap());
+    let mut ledger = AccountServiceClient::new(connect_to(ledger_port).await.unwrap());
+    let mut prices = CatalogServiceClient::new(connect_to(catalog_port).await.unwrap());
 
     let refused = [
         accounts.open_account(opened(1)).await.unwrap_err(),
