@@ -90,11 +90,12 @@ async fn a_crowd_at_one_listener_does_not_shut_the_other() {
 
 #[tokio::test]
 async fn reflection_can_be_switched_off() {
-    for (reflection, expected) in [(true, Code::Ok), (false, Code::Unimplemented)] {
+    for reflection in [true, false] {
         let pod = Pod::start(ServeConfig { reflection, ..ServeConfig::default() }).await;
         let client = Client::connect(pod.address).await;
+        // It asks for nothing, which reflection refuses in its own words.
         let empty = crate::support::framed(0, b"");
         let ended = client.send(REFLECT, empty, &[]).await.unwrap();
-        assert_eq!(ended.code, expected, "{reflection}");
+        assert_eq!(ended.code != Code::Unimplemented, reflection, "{ended:?}");
     }
 }
