@@ -16,7 +16,6 @@ mod reads;
 #[expect(dead_code, reason = "here it only runs batches; tests/ledger checks it")]
 #[path = "../ledger/shelf.rs"]
 mod shelf;
-#[expect(dead_code, reason = "here databases are known by how to connect to them")]
 #[path = "../support/mod.rs"]
 mod support;
 
