@@ -9,10 +9,10 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{BuildError, Builder, Channel};
 use database::DatabaseUrl;
-use proto::Currency;
+use proto::{Currency, PageKeys};
 use server::{
     Problems, ServeConfig,
-    args::{LogArgs, ServeArgs},
+    args::{LogArgs, Secret, ServeArgs, secret},
     logging::LogConfig,
 };
 
@@ -34,16 +34,12 @@ use tls::{AccountTlsArgs, RedisTlsArgs};
 pub struct Args {
     #[command(subcommand)]
     task: Option<TaskArgs>,
-    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "sqlite://data/order.db",
-        global = true
-    )]
-    database_url: String,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing) [default: sqlite://data/order.db]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// A file that holds this URL, so that no password is on a command line or in the environment
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
@@ -74,6 +70,9 @@ pub struct Args {
     redis_url: Option<String>,
     #[command(flatten)]
     redis_tls: RedisTlsArgs,
+    /// A file that holds this URL
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
+    redis_url_file: Option<PathBuf>,
     /// Default for requests that leave on_duplicate unset: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
@@ -101,6 +100,9 @@ pub struct Args {
     /// Least time an idempotency key is kept after its first request, in whole days; a refusal stands as long
     #[arg(long, env = "KEY_LIFETIME", value_name = "TIME", default_value = "2d")]
     key_lifetime: String,
+    /// A file with the keys of page tokens, one per line: the first makes them [default: derived from the database's id]
+    #[arg(long, env = "PAGE_TOKEN_KEY_FILE", value_name = "FILE")]
+    page_token_key_file: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -192,6 +194,8 @@ pub struct Config {
     pub leases: Leases,
     /// How often housekeeping looks.
     pub rounds: Rounds,
+    /// What page tokens are made with; `None`: what is derived from the database's id.
+    pub page_keys: Option<PageKeys>,
     /// How to serve.
     pub serve: ServeConfig,
     /// What to log.
@@ -215,6 +219,8 @@ const BACKLOG: Duration = Duration::from_secs(5);
 /// How often the key table is looked after.
 const PARTITIONS: Duration = Duration::from_secs(60);
 
+const DATABASE: &str = "sqlite://data/order.db";
+
 const PORT: u16 = 50052;
 const ADMIN_PORT: u16 = 9082;
 
@@ -228,14 +234,15 @@ impl Args {
         let task = self.task.map(|task| task.validate(&mut problems));
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
-        // Not through `parse`, which repeats the value: it may hold a password.
-        let database = self.database_url.parse();
-        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let page_keys = page_keys(&mut problems, self.page_token_key_file);
+        let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
-        let redis = self.redis_url.map(|url| url.parse());
-        let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
+        let redis = secret(&mut problems, "--redis-url", self.redis_url, self.redis_url_file);
+        let redis: Option<RedisAddress> = redis.and_then(|Secret { flag, text }| {
+            text.parse().map_err(|why| problems.add(&flag, why)).ok()
+        });
         let every = serve.tls_reload_interval;
-        let is_tls = matches!(&redis, Some(Some(address)) if RedisAddress::is_tls(address));
+        let is_tls = redis.as_ref().is_some_and(RedisAddress::is_tls);
         let redis_tls = self.redis_tls.validate(is_tls, every, &mut problems);
         let account_tls = self.account_tls.validate(every, &mut problems);
         let connections =
@@ -280,7 +287,7 @@ impl Args {
                 account_token_file: self.account_token_file,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
-                redis: redis?,
+                redis,
                 redis_tls,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
@@ -296,6 +303,7 @@ impl Args {
                     backlog: BACKLOG,
                     partitions: PARTITIONS,
                 },
+                page_keys,
                 serve,
                 log,
                 failpoints: self.failpoints.plan(),
@@ -334,6 +342,24 @@ pub(crate) fn account_channel(target: &str, backoff_max: Duration) -> Builder {
         .keepalive_without_calls(true)
         .connection_backoff(BACKOFF_INITIAL, backoff_max, BACKOFF_MULTIPLIER)
         .wait_for_ready(true)
+}
+
+/// Not through [`Problems::parse`], which repeats the value: it may hold a password.
+fn database(
+    problems: &mut Problems,
+    url: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<DatabaseUrl> {
+    let flag = "--database-url";
+    let Secret { flag, text } = secret(problems, flag, url, file)
+        .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
+    text.parse().map_err(|why| problems.add(&flag, why)).ok()
+}
+
+/// Keys of page tokens, if there is a file with some.
+fn page_keys(problems: &mut Problems, file: Option<PathBuf>) -> Option<PageKeys> {
+    let Secret { flag, text } = secret(problems, "--page-token-key", None, file)?;
+    PageKeys::of_lines(&text).map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

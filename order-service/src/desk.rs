@@ -25,7 +25,9 @@ use crate::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow},
     },
-    storage::{Cancelled, Claimed, NewClaim, OrdersPage, Store, outbox::RefusedNotice},
+    storage::{
+        Cancelled, Claimed, NewCancel, NewClaim, OrdersPage, Store, Tables, outbox::RefusedNotice,
+    },
 };
 
 /// A batch that takes longer than this is no longer waited for before the next one begins.
@@ -47,11 +49,11 @@ const PAGES: Bounds = Bounds { queue: 4096, batch: 8, ..BOUNDS };
 pub struct Desk {
     claims: Jobs<NewClaim, Claimed>,
     take_overs: Jobs<Claim, Option<Claim>>,
-    settlements: Jobs<Settlement, Settled>,
+    decisions: Jobs<Settlement, Settled>,
     hand_backs: Jobs<Claim, ()>,
     finished: Jobs<Notice, ()>,
     refusals: Jobs<RefusedNotice, bool>,
-    cancels: Jobs<(AccountId, Uuid), Option<Cancelled>>,
+    cancels: Jobs<NewCancel, Option<Cancelled>>,
     product_puts: Jobs<Product, ()>,
     adjustments: Jobs<Adjustment, Adjusted>,
     keys: Jobs<(AccountId, IdempotencyKey), Option<KeyRow>>,
@@ -93,7 +95,11 @@ pub enum Trouble {
 ///
 /// # Panics
 /// When either is empty.
-pub fn open<S: Store>(lineage: Lineage, writers: Vec<S>, readers: Vec<S>) -> (Desk, DeskWorkers) {
+pub fn open<B: Tables>(
+    lineage: Lineage,
+    writers: Vec<Store<B>>,
+    readers: Vec<Store<B>>,
+) -> (Desk, DeskWorkers) {
     let mut all = DeskWorkers(Vec::new());
     let writers = &Pool::new(writers);
     let readers = &Pool::new(readers);
@@ -101,7 +107,7 @@ pub fn open<S: Store>(lineage: Lineage, writers: Vec<S>, readers: Vec<S>) -> (De
         claims: all
             .start_within(CLAIMS, "claim", writers, |store, batch| store.claim(batch).boxed()),
         take_overs: all.start("take_over", writers, |store, batch| store.take_over(batch).boxed()),
-        settlements: all.start("settle", writers, |store, batch| store.settle(batch).boxed()),
+        decisions: all.start("decide", writers, |store, batch| store.decide(batch).boxed()),
         hand_backs: all.start("hand_back", writers, |store, batch| {
             store.hand_back(batch).map(|done| for_each(batch, done)).boxed()
         }),
@@ -161,8 +167,8 @@ impl Desk {
     }
 
     /// T3, T3' and T4: decides a key.
-    pub async fn settle(&self, settlement: Settlement) -> Result<Settled, Trouble> {
-        submit(&self.settlements, settlement).await
+    pub async fn decide(&self, settlement: Settlement) -> Result<Settled, Trouble> {
+        submit(&self.decisions, settlement).await
     }
 
     /// T5: ends a lease.
@@ -181,12 +187,8 @@ impl Desk {
     }
 
     /// Cancels an order. `None`: there is no such order.
-    pub async fn cancel(
-        &self,
-        account: AccountId,
-        order: Uuid,
-    ) -> Result<Option<Cancelled>, Trouble> {
-        submit(&self.cancels, (account, order)).await
+    pub async fn cancel(&self, cancel: NewCancel) -> Result<Option<Cancelled>, Trouble> {
+        submit(&self.cancels, cancel).await
     }
 
     /// Creates or sets a product.
@@ -269,21 +271,21 @@ impl DeskWorkers {
         }
     }
 
-    fn start<S: Store, J: Send + Sync + 'static, A: Send + 'static>(
+    fn start<B: Tables, J: Send + Sync + 'static, A: Send + 'static>(
         &mut self,
         kind: &'static str,
-        stores: &Pool<S>,
-        run: Run<S, J, A>,
+        stores: &Pool<Store<B>>,
+        run: Run<B, J, A>,
     ) -> Jobs<J, A> {
         self.start_within(BOUNDS, kind, stores, run)
     }
 
-    fn start_within<S: Store, J: Send + Sync + 'static, A: Send + 'static>(
+    fn start_within<B: Tables, J: Send + Sync + 'static, A: Send + 'static>(
         &mut self,
         bounds: Bounds,
         kind: &'static str,
-        stores: &Pool<S>,
-        run: Run<S, J, A>,
+        stores: &Pool<Store<B>>,
+        run: Run<B, J, A>,
     ) -> Jobs<J, A> {
         let (jobs, runner) = lane::start(kind, Kind { name: kind, run }, stores, bounds);
         self.0.push(runner);
@@ -294,20 +296,21 @@ impl DeskWorkers {
 type Jobs<J, A> = Lane<J, Result<A, Trouble>>;
 
 /// How a batch of one kind is run on a store: one answer a job, in their order.
-type Run<S, J, A> = for<'a> fn(&'a mut S, &'a [J]) -> BoxFuture<'a, Result<Vec<A>, StoreError>>;
+type Run<B, J, A> =
+    for<'a> fn(&'a mut Store<B>, &'a [J]) -> BoxFuture<'a, Result<Vec<A>, StoreError>>;
 
 /// One kind of job.
-struct Kind<S, J, A> {
+struct Kind<B: Tables, J, A> {
     name: &'static str,
-    run: Run<S, J, A>,
+    run: Run<B, J, A>,
 }
 
-impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<S, J, A> {
-    type Worker = S;
+impl<B: Tables, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<B, J, A> {
+    type Worker = Store<B>;
     type Job = J;
     type Answer = Result<A, Trouble>;
 
-    async fn run(&self, store: &mut S, batch: Vec<J>) -> Vec<Self::Answer> {
+    async fn run(&self, store: &mut Store<B>, batch: Vec<J>) -> Vec<Self::Answer> {
         match (self.run)(store, &batch).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(StoreError::Failed(_)) if batch.len() > 1 => {
@@ -335,8 +338,8 @@ impl<S: Store, J: Send + Sync + 'static, A: Send + 'static> Work for Kind<S, J, 
     }
 }
 
-async fn remember_ledgers<S: Store>(
-    store: &mut S,
+async fn remember_ledgers<B: Tables>(
+    store: &mut Store<B>,
     batch: &[Position],
 ) -> Result<Vec<()>, StoreError> {
     for ledger in batch {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     order::Notice,
     placement::Placement,
-    storage::{Store, outbox::Backlog},
+    storage::{Store, Tables, outbox::Backlog},
 };
 
 /// Overdue keys driven on at once.
@@ -75,8 +75,8 @@ pub struct Rounds {
 }
 
 /// Keeps house until stopped.
-pub async fn keep<S: Store>(
-    mut store: S,
+pub async fn keep<B: Tables>(
+    mut store: Store<B>,
     placement: Placement,
     notices: mpsc::Sender<Notice>,
     rounds: Rounds,
@@ -110,7 +110,11 @@ pub async fn keep<S: Store>(
 
 /// Drives on as many overdue keys as there is room for. Answers whether it took up that many, and there may be more. A
 /// failed round is logged and tried again at the next tick.
-async fn complete<S: Store>(store: &mut S, placement: &Placement, room: &Arc<Semaphore>) -> bool {
+async fn complete<B: Tables>(
+    store: &mut Store<B>,
+    placement: &Placement,
+    room: &Arc<Semaphore>,
+) -> bool {
     // Keys that a restored backup brought back must not be given up before it is known that it is one.
     if !placement.has_ledger() {
         return false;
@@ -143,7 +147,7 @@ async fn all_landed(room: &Semaphore) {
 }
 
 /// Passes due rows on. What does not fit falls due again; while many wait here already, none are leased.
-async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) {
+async fn lease_notices<B: Tables>(store: &mut Store<B>, notices: &mpsc::Sender<Notice>) {
     if notices.capacity() < notices.max_capacity() - NOTICES {
         return;
     }
@@ -158,7 +162,7 @@ async fn lease_notices<S: Store>(store: &mut S, notices: &mpsc::Sender<Notice>) 
 }
 
 /// Shows what stands in the outbox. While that cannot be read, what was read last is shown.
-async fn show_backlog<S: Store>(store: &mut S) {
+async fn show_backlog<B: Tables>(store: &mut Store<B>) {
     match store.backlog().await {
         Ok(backlog) => show(backlog),
         Err(error) => failed("the outbox was not counted", &error),
@@ -170,7 +174,7 @@ fn show(Backlog { refused, oldest }: Backlog) {
     metrics::gauge!("order_outbox_oldest_seconds").set(oldest.as_secs_f64());
 }
 
-async fn make_room<S: Store>(store: &mut S) -> Upkeep {
+async fn make_room<B: Tables>(store: &mut Store<B>) -> Upkeep {
     let made = store.make_room().await;
     if let Err(error) = &made {
         failed("no room was made for the keys of days to come", error);
@@ -183,7 +187,7 @@ async fn make_room<S: Store>(store: &mut S) -> Upkeep {
     Upkeep { days_ahead, failed: made.err().map(|error| error.reason()) }
 }
 
-async fn let_go<S: Store>(store: &mut S, rarely: &mut Rarely) {
+async fn let_go<B: Tables>(store: &mut Store<B>, rarely: &mut Rarely) {
     if !rarely.is_due() {
         return;
     }

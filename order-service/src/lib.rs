@@ -37,7 +37,7 @@ use std::{
 };
 
 use clap::Parser;
-use database::{DatabaseUrl, StoreError, migrate_within};
+use database::{DatabaseUrl, Postgres, Sqlite, StoreError, migrate_within};
 use server::Signals;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -45,7 +45,7 @@ use thiserror::Error;
 use args::{Args, Config, Task};
 use service::{Service, StartError};
 use settlements::SettlementsError;
-use storage::{Store, postgres::PostgresStore, sqlite::SqliteStore};
+use storage::{Store, Tables};
 
 /// How long a service that migrates by itself waits at its start: only another process at the same file passes.
 const MIGRATE_AT_START: Duration = Duration::from_secs(10);
@@ -100,15 +100,16 @@ pub async fn run(config: Config) -> Result<ExitCode, RunError> {
         make_directory(path).map_err(RunError::Directory)?;
     }
     match config.database {
-        DatabaseUrl::Postgres(_) => run_on::<PostgresStore>(config).await,
-        DatabaseUrl::Sqlite(_) => run_on::<SqliteStore>(config).await,
+        DatabaseUrl::Postgres(_) => run_on::<Postgres>(config).await,
+        DatabaseUrl::Sqlite(_) => run_on::<Sqlite>(config).await,
     }
 }
 
-async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
+async fn run_on<B: Tables>(config: Config) -> Result<ExitCode, RunError> {
     let (database, leases, currency) = (config.database.clone(), config.leases, config.currency);
     let open = move || {
-        S::open(&database, leases, currency).expect("the backend was chosen by this address")
+        Store::<B>::open(&database, leases, currency)
+            .expect("the backend was chosen by this address")
     };
     match config.task {
         Some(Task::Migrate) => {
@@ -127,18 +128,18 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
             if let Some(exposure) = config.database.exposure() {
                 tracing::warn!("{exposure}");
             }
-            if S::MIGRATES_AT_START {
+            if B::MIGRATES_AT_START {
                 migrate(open(), MIGRATE_AT_START).await?;
             }
             let signals = Signals::of_process().map_err(RunError::Signals)?;
-            let service = Service::bind(open, S::WRITERS_MAX, config).await?;
+            let service = Service::bind(open, config).await?;
             Ok(service.run(signals).await.exit_code())
         }
     }
 }
 
-async fn resume<S: Store>(
-    mut store: S,
+async fn resume<B: Tables>(
+    mut store: Store<B>,
     forget_ledger: bool,
     is_copy: bool,
 ) -> Result<ExitCode, RunError> {
@@ -150,13 +151,16 @@ async fn resume<S: Store>(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn verify<S: Store>(mut store: S, outbox_age_max: Duration) -> Result<ExitCode, RunError> {
+async fn verify<B: Tables>(
+    mut store: Store<B>,
+    outbox_age_max: Duration,
+) -> Result<ExitCode, RunError> {
     let mut breaches = store.verify().await?;
     breaches.extend(store.stuck(outbox_age_max).await?.iter().map(verify::stuck));
     verify::report(breaches).map_err(RunError::Report)
 }
 
-async fn migrate<S: Store>(mut store: S, limit: Duration) -> Result<(), RunError> {
+async fn migrate<B: Tables>(mut store: Store<B>, limit: Duration) -> Result<(), RunError> {
     Ok(migrate_within(limit, async || store.migrate().await).await?)
 }
 

@@ -21,14 +21,14 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{CatalogApi, OrderApi, RULES},
+    grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages, RULES},
     guard::{Guard, GuardError},
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
     placement::{Parts, Placement},
     settler,
-    storage::{Leases, Store},
+    storage::{Leases, Store, Tables},
 };
 
 /// After the last call ended: how long flights whose callers left may go on.
@@ -79,14 +79,13 @@ impl Service {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn bind<S: Store>(
-        open: impl Fn() -> S,
-        writers_max: usize,
+    pub async fn bind<B: Tables>(
+        open: impl Fn() -> Store<B>,
         config: Config,
     ) -> Result<Self, StartError> {
         let (stop_housekeeping, stop_settling) =
             <(CancellationToken, CancellationToken)>::default();
-        let Shares { writers, readers } = Shares::of(config.connections, writers_max);
+        let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
         let lineage = Lineage::of_process();
         let tracked = || open().tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
@@ -118,14 +117,16 @@ impl Service {
             notices: notices.clone(),
             new_id,
         });
+        let pages = Pages::new(config.page_keys, desk.clone());
         let orders = OrderApi {
             placement: placement.clone(),
             desk: desk.clone(),
             notices: notices.clone(),
             on_duplicate: config.on_duplicate,
             currency: config.currency,
+            pages: pages.clone(),
         };
-        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency };
+        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency, pages };
         let asked = desk.clone();
         let (upkeep, kept) = watch::channel(Upkeep::default());
         let bound = Server::new(config.serve)
@@ -133,6 +134,8 @@ impl Service {
             .service(CatalogServiceServer::new(catalog))
             .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
+            .audited(AUDITED)
+            .administrative(ADMINISTRATIVE)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))
             .readiness("keys", move || future::ready(kept.borrow().judge()))
@@ -167,6 +170,11 @@ impl Service {
     /// Where gRPC is served.
     pub fn local_addr(&self) -> SocketAddr {
         self.bound.local_addr()
+    }
+
+    /// Where the catalogue is written, if not where all is served.
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.bound.admin_grpc_addr()
     }
 
     /// Where the admin HTTP is served.

@@ -50,6 +50,7 @@ pub use currency::Currency;
 pub use failure::Failure;
 pub use field::Fields;
 pub use money::Money;
+pub use page::PageKeys;
 pub use reason::Reason;
 
 /// The encoded `FileDescriptorSet` of the whole contract, for server reflection.

@@ -5,11 +5,14 @@
 
 mod auth;
 mod judge;
+mod secret;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+
+pub use secret::{Secret, secret};
 
 use auth::AuthArgs;
 use judge::{DAY, Judge, TICK, TlsPaths};
@@ -25,6 +28,9 @@ pub struct ServeArgs {
     /// Address of gRPC [default: the service's own port, on every address, but on loopback with --auth off]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     listen: Option<String>,
+    /// Address of a second gRPC listener: administrative methods are served there, and only there [default: none]
+    #[arg(long, env = "ADMIN_GRPC_LISTEN", value_name = "IP:PORT")]
+    admin_grpc_listen: Option<String>,
     /// Address of the admin HTTP: /q/health/*, /q/metrics [default: every address, the
     /// service's own port]
     #[arg(long, env = "ADMIN_LISTEN", value_name = "IP:PORT")]
@@ -95,6 +101,12 @@ pub struct ServeArgs {
     /// How long checks must fail before readiness turns false
     #[arg(long, env = "READINESS_GRACE", value_name = "TIME", default_value = "5s")]
     readiness_grace: String,
+    /// Server reflection, which tells callers the contract: on or off
+    #[arg(long, env = "REFLECTION", value_name = "ON|OFF", default_value = "on")]
+    reflection: String,
+    /// Where the audit trail goes, a JSON line for each call that changes something: stdout, off or a file
+    #[arg(long, env = "AUDIT_LOG", value_name = "stdout|off|PATH", default_value = "stdout")]
+    audit_log: String,
     #[command(flatten)]
     auth: AuthArgs,
 }
@@ -116,13 +128,15 @@ impl ServeArgs {
             reload_interval: tls_reload_interval,
         });
         let has_client_ca = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let listen = self.listen.as_deref();
-        let (auth, listen) = self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
+        let listen = (self.listen.as_deref(), self.admin_grpc_listen.as_deref());
+        let (auth, listen, admin_grpc_listen) =
+            self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
         if let Some(tls) = &mut tls {
             tls.client_may_be_nameless = auth.as_ref().is_some_and(AuthConfig::takes_either);
         }
         ServeConfig {
             listen,
+            admin_grpc_listen,
             admin_listen: judge.address(
                 "--admin-listen",
                 self.admin_listen.as_deref(),
@@ -188,6 +202,11 @@ impl ServeArgs {
             ),
             lame_duck: judge.time("--lame-duck", &self.lame_duck, Duration::ZERO..=DAY),
             drain_timeout: judge.time("--drain-timeout", &self.drain_timeout, Duration::ZERO..=DAY),
+            reflection: judge.switch("--reflection", &self.reflection),
+            audit_log: judge
+                .problems
+                .parse("--audit-log", &self.audit_log, str::parse)
+                .unwrap_or_default(),
         }
     }
 }
@@ -256,6 +275,9 @@ mod tests {
             "--log-format=xml",
             "--tls-key=key.pem",
             "--tls-client-crl=crl.pem",
+            "--reflection=maybe",
+            "--audit-log=stdot",
+            "--admin-grpc-listen=50061",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -268,6 +290,9 @@ mod tests {
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
             "--tls-client-crl (TLS_CLIENT_CRL)",
+            "--reflection (REFLECTION)",
+            "--audit-log (AUDIT_LOG)",
+            "--admin-grpc-listen (ADMIN_GRPC_LISTEN)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }
@@ -280,6 +305,9 @@ mod tests {
         for named in ["--listen (LISTEN)", "0.0.0.0:7", "--auth off", "--auth-insecure-listen"] {
             assert!(told.contains(named), "{named} is missing in: {told}");
         }
+        let told = validated(&["--admin-grpc-listen=0.0.0.0:8"]).unwrap_err().to_string();
+        assert!(told.contains("--admin-grpc-listen (ADMIN_GRPC_LISTEN)"), "{told}");
+        assert!(validated(&["--admin-grpc-listen=127.0.0.1:8"]).is_ok());
         for good in ["127.0.0.1:7", "127.77.0.3:7", "[::1]:7"] {
             assert!(validated(&[&format!("--listen={good}")]).is_ok(), "{good}");
         }

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::TlsFiles;
 use crate::auth::AuthConfig;
+use crate::{AuditLog, TlsFiles};
 
 /// How to listen, what to admit, and how to leave.
 ///
@@ -16,6 +16,9 @@ use crate::auth::AuthConfig;
 pub struct ServeConfig {
     /// Where gRPC is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where administrative methods are served, and only they: then [`listen`](Self::listen) does not serve them. `None`:
+    /// one listener serves all.
+    pub admin_grpc_listen: Option<SocketAddr>,
     /// Where the admin HTTP is served (`/q/health/*`, `/q/metrics`). Port 0 lets the system choose.
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
@@ -66,6 +69,11 @@ pub struct ServeConfig {
     /// How long checks must keep failing before a ready server says it is not.
     pub readiness_grace: Duration,
 
+    /// Whether `grpc.reflection` (v1 and v1alpha) is served. It tells whoever can call it every method and message.
+    pub reflection: bool,
+    /// Where the audit trail goes.
+    pub audit_log: AuditLog,
+
     /// After the first signal: the time in which the server says NOT_SERVING yet accepts and
     /// serves, while its connections are asked to leave one after the other.
     pub lame_duck: Duration,
@@ -81,16 +89,18 @@ impl ServeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, grpc)),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
+            audit_log: AuditLog::Stdout,
             ..Self::default()
         }
     }
 }
 
 impl Default for ServeConfig {
-    /// Loopback with ports chosen by the system: what a test wants.
+    /// Loopback with ports chosen by the system and no audit trail: what a test wants.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_grpc_listen: None,
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             tls_reload_interval: Duration::from_secs(10),
@@ -110,6 +120,8 @@ impl Default for ServeConfig {
             default_deadline: Duration::from_secs(15),
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
+            reflection: true,
+            audit_log: AuditLog::Off,
             lame_duck: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(20),
         }

@@ -23,6 +23,7 @@ use crate::complaints::Complaints;
 use crate::handshake::{self, Failed};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
+use crate::surface::Arrival;
 use crate::{PeerCertificate, ServeConfig};
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
@@ -80,10 +81,11 @@ impl Connections {
     pub(crate) async fn serve(
         &self,
         stream: TcpStream,
+        arrival: Arrival,
         fraction: f64,
         mut phase: PhaseWatch,
     ) -> End {
-        let end = self.live(stream, fraction, &mut phase).await;
+        let end = self.live(stream, arrival, fraction, &mut phase).await;
         let cause = match end {
             End::Handshake => "handshake",
             End::Peer => "peer",
@@ -98,18 +100,24 @@ impl Connections {
         end
     }
 
-    async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
-        let from = stream.peer_addr().ok();
+    async fn live(
+        &self,
+        stream: TcpStream,
+        arrival: Arrival,
+        fraction: f64,
+        phase: &mut PhaseWatch,
+    ) -> End {
+        let from = Some(arrival.peer);
         match self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.now())) {
             None => match self.shake(handshake::plain(stream), from, phase).await {
-                Some(stream) => self.converse(stream, (from, None), fraction, phase).await,
+                Some(stream) => self.converse(stream, (arrival, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 let handshake = handshake::encrypted(stream, acceptor);
                 match self.shake(handshake, from, phase).await {
                     Some((stream, proved)) => {
-                        self.converse(stream, (from, proved), fraction, phase).await
+                        self.converse(stream, (arrival, proved), fraction, phase).await
                     }
                     None => End::Handshake,
                 }
@@ -146,7 +154,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
-        (from, certificate): (Option<SocketAddr>, Option<PeerCertificate>),
+        (arrival, certificate): (Arrival, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End
@@ -154,10 +162,11 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let peer = Peer::new(from.map(|from| from.ip()), certificate.as_ref());
+        let peer = Peer::new(Some(arrival.peer.ip()), certificate.as_ref());
         let calls = ConnectionCalls {
             calls: self.calls.clone(),
             activity: activity.clone(),
+            arrival,
             certificate,
             peer,
         };

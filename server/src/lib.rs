@@ -18,6 +18,7 @@
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
 //! record and span → caller and rights → admission → deadline → panic guard → decompression and message size → the service.
+//! What changes something has a line in the audit trail ([`Audit`]).
 //! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
@@ -30,6 +31,7 @@ mod call;
 mod complaints;
 mod config;
 mod connection;
+mod doors;
 mod handshake;
 mod health;
 mod metrics;
@@ -42,6 +44,8 @@ mod server;
 mod signals;
 mod spread;
 mod stop;
+mod surface;
+mod trail;
 
 pub use auth::{
     Access, AuthConfig, AuthError, CertificateConfig, Forwarded, KeysError, Kind, NotOwned, Owned,
@@ -57,3 +61,4 @@ pub use run::{CUT, Summary};
 pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
 pub use stop::{STOP_TIMEOUT, stopped};
+pub use trail::{Audit, AuditLog};

@@ -27,6 +27,12 @@ pub(crate) const CONNECTIONS_ENDED: &str = "grpc_server_connections_ended_total"
 pub(crate) const HANDSHAKES_FAILED: &str = "grpc_server_handshakes_failed_total";
 /// Calls cut off because their connection had to end.
 pub(crate) const CALLS_FORCED: &str = "grpc_server_calls_forced_total";
+/// Lines of the audit trail, handed in to be written.
+pub(crate) const AUDIT_LINES: &str = "audit_lines_total";
+/// Lines of the audit trail that are lost because it could not be written for too long.
+pub(crate) const AUDIT_LINES_LOST: &str = "audit_lines_lost_total";
+/// 1 while the audit trail cannot be written, else 0.
+pub(crate) const AUDIT_FAILING: &str = "audit_writes_failing";
 
 /// Upper bounds in seconds: 1-2-5 steps from 0.5 ms, where a batched write lies, to 10 s.
 const BUCKETS: [f64; 14] =
@@ -70,4 +76,7 @@ fn describe() {
         "connections that never came to HTTP/2, by reason"
     );
     metrics::describe_counter!(CALLS_FORCED, "calls cut off with their connection");
+    metrics::describe_counter!(AUDIT_LINES, "lines of the audit trail");
+    metrics::describe_counter!(AUDIT_LINES_LOST, "lines of the audit trail that are lost");
+    metrics::describe_gauge!(AUDIT_FAILING, "1 while the audit trail cannot be written");
 }

@@ -3,7 +3,7 @@
 //! Positions travel between the services and may arrive out of order, so each is judged against what was remembered
 //! *before* it was asked for, and only the highest is kept.
 
-use crate::{Backend, Transaction};
+use crate::{Backend, Session, StoreError, Transaction};
 
 use super::{LineageTables, Position};
 
@@ -11,8 +11,7 @@ use super::{LineageTables, Position};
 pub const PARTNERS_MAX: usize = 100;
 
 /// Reads the partners' positions.
-#[derive(Debug)]
-pub struct ReadPartners;
+struct ReadPartners;
 
 /// Keeps a partner's position where it is the highest, and answers the partner's highest and this database's own
 /// position, read after it.
@@ -23,8 +22,7 @@ pub struct Remember<'a> {
 }
 
 /// Forgets all partners.
-#[derive(Debug)]
-pub struct ForgetPartners;
+struct ForgetPartners;
 
 /// What [`Remember`] answers.
 #[derive(Debug)]
@@ -33,6 +31,32 @@ pub struct Remembered {
     pub partner: Option<Position>,
     /// This database's own.
     pub own: Position,
+}
+
+impl<B: Backend> Session<B> {
+    /// Reads the highest positions that were told of partners.
+    ///
+    /// # Errors
+    /// When they were not read.
+    pub async fn partners(&mut self) -> Result<Vec<Position>, StoreError> {
+        self.read(&mut ReadPartners).await
+    }
+
+    /// Remembers how far a partner has come.
+    ///
+    /// # Errors
+    /// When it was not written, or nobody knows.
+    pub async fn remember_partner(&mut self, partner: &Position) -> Result<Remembered, StoreError> {
+        self.transact(&mut Remember { partner }).await
+    }
+
+    /// Forgets all partners.
+    ///
+    /// # Errors
+    /// When it was not written, or nobody knows.
+    pub async fn forget_partners(&mut self) -> Result<(), StoreError> {
+        self.transact(&mut ForgetPartners).await
+    }
 }
 
 impl<B: Backend> Transaction<B> for ReadPartners {

@@ -2,7 +2,7 @@
 //!
 //! - *Locate* (T0, D, T1): claim the key, or find out whose it is, or take it over when nobody holds it any more.
 //! - *Reserve* (T2): with no transaction open anywhere.
-//! - *Settle* (T3, T3', T4): one transaction, fence first.
+//! - *Decide* (T3, T3', T4): one transaction, fence first.
 //! - *Unknown* (T5, T6): a reservation whose outcome is not known gives the lease back; a commit whose outcome is not
 //!   known is read, and only if the key is still ours run again.
 //!
@@ -44,9 +44,9 @@ const LINK_PATIENCE: Duration = Duration::from_secs(5);
 /// First fences are below 2^30.
 const FIRST_FENCE_MASK: u32 = (1 << 30) - 1;
 
-/// Times a flight tries to settle, with a pause between them that doubles: in all about three seconds.
-const SETTLE_ROUNDS: u32 = 6;
-const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+/// Times a flight tries to decide, with a pause between them that doubles: in all about three seconds.
+const DECIDE_ROUNDS: u32 = 6;
+const DECIDE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of a flight: the same for everybody who waited.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Flight {
     pub(super) async fn resume(self, Overdue { row, give_up }: Overdue) -> Landing {
         match self.take_over(row.claim).await {
             Ok(Some(claim)) if give_up && !self.was_placed(&claim).await => {
-                self.settle(claim, Verdict::GaveUp).await
+                self.decide(claim, Verdict::GaveUp).await
             }
             Ok(Some(claim)) => self.work(claim, false).await,
             Ok(None) => Landing::Running,
@@ -252,7 +252,7 @@ impl Flight {
                         Verdict::Reserved => Point::Reserved,
                         Verdict::Declined { .. } | Verdict::GaveUp => Point::Declined,
                     });
-                    return self.settle(claim, verdict).await;
+                    return self.decide(claim, verdict).await;
                 }
                 Ok(Standing::Outlived) => match self.next_generation(&claim) {
                     Some(order_id) => claim.order_id = order_id,
@@ -307,12 +307,12 @@ impl Flight {
         1 + (random & FIRST_FENCE_MASK) as i32
     }
 
-    async fn settle(&self, claim: Claim, verdict: Verdict) -> Landing {
+    async fn decide(&self, claim: Claim, verdict: Verdict) -> Landing {
         let settlement = Settlement { claim, verdict, payment_id: (self.parts.new_id)() };
-        let mut pause = SETTLE_PAUSE;
-        for _ in 0..SETTLE_ROUNDS {
-            match self.parts.desk.settle(settlement.clone()).await {
-                Ok(settled) => return self.settled(settlement, settled).await,
+        let mut pause = DECIDE_PAUSE;
+        for _ in 0..DECIDE_ROUNDS {
+            match self.parts.desk.decide(settlement.clone()).await {
+                Ok(settled) => return self.decided(settlement, settled).await,
                 Err(Trouble::Failed) => {
                     self.hand_back(settlement.claim).await;
                     return Landing::Trouble(Trouble::Failed);
@@ -332,7 +332,7 @@ impl Flight {
         self.hand_back(settlement.claim).await
     }
 
-    async fn settled(&self, settlement: Settlement, settled: Settled) -> Landing {
+    async fn decided(&self, settlement: Settlement, settled: Settled) -> Landing {
         if let Some(notice) = settled.notice {
             // A full queue is no loss: the row falls due, and somebody leases it.
             drop(self.parts.notices.try_send(notice));

@@ -24,7 +24,7 @@ pub use args::SettlementsArgs;
 use crate::{
     order::Action,
     storage::{
-        Store,
+        Store, Tables,
         outbox::{Resolved, Waiting},
     },
 };
@@ -105,7 +105,7 @@ struct Shown {
 ///
 /// # Errors
 /// See [`SettlementsError`].
-pub async fn run<S: Store>(mut store: S, command: Command) -> Result<(), SettlementsError> {
+pub async fn run<B: Tables>(mut store: Store<B>, command: Command) -> Result<(), SettlementsError> {
     match command {
         Command::List => list(&mut store).await,
         Command::Retry { account, order_id } => {
@@ -133,7 +133,7 @@ pub async fn run<S: Store>(mut store: S, command: Command) -> Result<(), Settlem
     }
 }
 
-async fn list<S: Store>(store: &mut S) -> Result<(), SettlementsError> {
+async fn list<B: Tables>(store: &mut Store<B>) -> Result<(), SettlementsError> {
     let mut after = None;
     loop {
         let rows = store.waiting(after.as_ref(), PAGE).await?;

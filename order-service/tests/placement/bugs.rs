@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use database::{DatabaseUrl, Sqlite};
-use order_service::{order::key::KeyState, storage::Store};
+use order_service::order::key::KeyState;
 use proto::{Reason, order::v1::OnDuplicate};
 use sqlx::ConnectOptions;
 

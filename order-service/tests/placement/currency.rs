@@ -1,6 +1,5 @@
 //! Currencies as callers meet them.
 
-use order_service::storage::Store;
 use proto::{
     Failure, Reason,
     order::v1::{

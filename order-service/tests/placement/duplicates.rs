@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use database::{DatabaseUrl, Sqlite};
 use futures_util::future::join_all;
-use order_service::storage::Store;
 use proto::{Failure, Reason, order::v1::OnDuplicate};
 use sqlx::ConnectOptions;
 use tonic::Code;

@@ -2,10 +2,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use order_service::{
-    order::Action,
-    storage::{Store, sqlite::SqliteStore},
-};
+use database::Sqlite;
+use order_service::order::Action;
 use proto::{
     Reason,
     order::v1::{CancelOrderRequest, OnDuplicate, OrderStatus, PlaceOrderRequest},
@@ -100,7 +98,7 @@ async fn a_sold_out_order_is_released_and_refused_again() {
 #[tokio::test]
 async fn a_key_that_a_dead_process_left_is_finished_without_being_asked_for() {
     let world = World::start(Mood::Accept, 0, &[]).await;
-    let left = claim(&mut world.place.store::<SqliteStore>(OVER), &amount(1, "k", "10")).await;
+    let left = claim(&mut world.place.store::<Sqlite>(OVER), &amount(1, "k", "10")).await;
     let mut world = world;
     world.add_pod(&["--complete-interval=50ms"]).await;
     let reserve_id = left.order_id.to_string();

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use client::Channel;
-use order_service::{
-    args::Args,
-    service::Service,
-    storage::{Store, sqlite::SqliteStore},
-};
+use database::Sqlite;
+use order_service::{args::Args, service::Service, storage::Store};
 use proto::{
     Failure, Reason,
     order::v1::{
@@ -43,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl World {
     /// So many pods on one SQLite file, with these flags besides.
     pub(crate) async fn start(mood: Mood, pods: usize, flags: &[&str]) -> Self {
-        let place = SqliteStore::fresh().await;
+        let place = Sqlite::fresh().await;
         let accounts = Accounts::start(mood).await;
         let mut world = Self { accounts, place, pods: Vec::new() };
         for _ in 0..pods {
@@ -65,8 +62,8 @@ impl World {
         let args = Args::parse_from(fixed.iter().chain(flags));
         let config = args.validate().unwrap();
         let (url, leases, currency) = (self.place.url.clone(), config.leases, config.currency);
-        let open = move || SqliteStore::open(&url, leases, currency).unwrap();
-        let service = Service::bind(open, SqliteStore::WRITERS_MAX, config).await.unwrap();
+        let open = move || Store::<Sqlite>::open(&url, leases, currency).unwrap();
+        let service = Service::bind(open, config).await.unwrap();
         let (trigger, signals) = Signals::by_hand();
         let target = format!("static:///{}", service.local_addr());
         let channel = Channel::builder(target).wait_for_ready(true).build().unwrap();
@@ -75,7 +72,7 @@ impl World {
         self.pods.push(Pod { orders, channel, trigger, running });
     }
 
-    pub(crate) fn store(&self) -> SqliteStore {
+    pub(crate) fn store(&self) -> Store<Sqlite> {
         self.place.store(LONG)
     }
 }

@@ -1,7 +1,7 @@
 //! The order service's database: key rows, orders, stock and outbox. Each function is one transaction.
 //!
 //! What is decided, the service's own functions decide ([`KeyRow::judge`], [`decide`], [`Settled::of`]); what the
-//! statements of `storage/{postgres,sqlite}/{claim,keys,settle}.rs` match and write is mirrored here.
+//! statements of `storage/{postgres,sqlite}/{claim,keys,decide}.rs` match and write is mirrored here.
 
 use order_service::order::{
     decision::{Decision, Earlier, Settled, Settlement, Stock, Verdict, decide},
@@ -101,8 +101,8 @@ impl Database {
         }
     }
 
-    /// T3, T3' and T4: `settle.rs`, with its second run after a conflict.
-    pub(crate) fn settle(
+    /// T3, T3' and T4: `work/decide.rs`, with its second run after a conflict.
+    pub(crate) fn decide(
         &mut self,
         claim: Claim,
         verdict: Verdict,
@@ -112,7 +112,7 @@ impl Database {
         let settlement = Settlement { claim: claim.real(), verdict, payment_id: uuid(payment) };
         for earlier in [Earlier::new(), self.earlier()] {
             let mut after = self.clone();
-            if let Ok(settled) = after.settle_once(claim, &settlement, &earlier, guards) {
+            if let Ok(settled) = after.decide_once(claim, &settlement, &earlier, guards) {
                 *self = after;
                 return settled;
             }
@@ -120,7 +120,7 @@ impl Database {
         Settled::default()
     }
 
-    fn settle_once(
+    fn decide_once(
         &mut self,
         claim: Claim,
         settlement: &Settlement,

@@ -87,7 +87,7 @@ pub(crate) enum Action {
     /// T1.
     TakeOver { worker: usize },
     /// T3, T3', T4, by this answer to its Reserve. Unless `heard`, a commit is not known to have gone through.
-    Settle { worker: usize, reply: Option<Reply>, heard: bool },
+    Decide { worker: usize, reply: Option<Reply>, heard: bool },
     /// T6.
     ReadBack { worker: usize, readable: bool },
     /// A message reaches the account service.
@@ -144,8 +144,8 @@ impl Model for Protocol {
                 world.workers[worker] = Step::Sees { claim, give_up };
             }
             Action::TakeOver { worker } => self.take_over(&mut world, worker),
-            Action::Settle { worker, reply, heard } => {
-                self.settle(&mut world, worker, reply, heard);
+            Action::Decide { worker, reply, heard } => {
+                self.decide(&mut world, worker, reply, heard);
             }
             Action::ReadBack { worker, readable } => {
                 world.read_back(worker, readable, &self.guards)
@@ -203,14 +203,14 @@ impl Protocol {
             }
             (Step::Sees { .. }, _) => actions.push(Action::TakeOver { worker }),
             (Step::Works { give_up: true, .. }, _) => {
-                let settle = |heard| Action::Settle { worker, reply: None, heard };
-                actions.extend([false, true].map(settle));
+                let decide = |heard| Action::Decide { worker, reply: None, heard };
+                actions.extend([false, true].map(decide));
             }
             (Step::Works { claim, give_up: false }, _) => {
                 let asked = Message::Reserve { worker, order_id: claim.order_id };
                 let answers = world.answers.iter().filter(|(message, _)| *message == asked);
                 for reply in answers.map(|(_, reply)| Some(*reply)) {
-                    actions.extend([false, true].map(|heard| Action::Settle {
+                    actions.extend([false, true].map(|heard| Action::Decide {
                         worker,
                         reply,
                         heard,
@@ -261,15 +261,15 @@ impl Protocol {
         }
     }
 
-    /// `Flight::settle` and `Flight::settled`.
-    fn settle(&self, world: &mut World, worker: usize, reply: Option<Reply>, heard: bool) {
+    /// `Flight::decide` and `Flight::decided`.
+    fn decide(&self, world: &mut World, worker: usize, reply: Option<Reply>, heard: bool) {
         let Step::Works { claim, give_up } = world.workers[worker] else { return };
         let verdict = match reply {
             None => Verdict::GaveUp,
             Some(Reply::Done) => Verdict::Reserved,
             Some(Reply::Refused(reason)) => Verdict::Declined { cause: reason.to_string() },
         };
-        let settled = world.database.settle(claim, verdict, id(worker), &self.guards);
+        let settled = world.database.decide(claim, verdict, id(worker), &self.guards);
         let lost = !heard && !self.guards.notices_are_written_with_decisions;
         if let Some(notice) = settled.notice.filter(|_| lost) {
             world.database.outbox.retain(|row| *row != Told::of(&notice));

@@ -17,25 +17,25 @@ on_both!(
 
 fn adjustment(id: &str, delta: i64) -> Adjustment {
     let adjustment_id = AdjustmentId::new(id).unwrap();
-    Adjustment { product_id: ProductId::new(1).unwrap(), adjustment_id, delta }
+    Adjustment { product_id: ProductId::new(1).unwrap(), adjustment_id, delta, by: None }
 }
 
-async fn a_product_is_what_was_put_last<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_product_is_what_was_put_last<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product(1, "10", 5)]).await.unwrap();
     store.put_products(&[product(1, "0.0001", 0)]).await.unwrap();
     let ids = [2, 1].map(|id| ProductId::new(id).unwrap());
     assert_eq!(store.products(&ids).await.unwrap(), [None, Some(product(1, "0.0001", 0))]);
 }
 
-async fn an_adjustment_is_made_once_from_many_sides<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn an_adjustment_is_made_once_from_many_sides<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product(1, "10", 5)]).await.unwrap();
     let mut sides = JoinSet::new();
     for _ in 0..6 {
-        let mut store = place.store::<S>(LONG);
+        let mut store = place.store::<B>(LONG);
         sides.spawn(async move { store.adjust_stock(&[adjustment("a", 7)]).await.unwrap() });
     }
     let adjusted = sides.join_all().await;
@@ -49,9 +49,9 @@ async fn an_adjustment_is_made_once_from_many_sides<S: Fresh>() {
     assert!(store.verify().await.unwrap().is_empty());
 }
 
-async fn products_are_listed_in_pages<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn products_are_listed_in_pages<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let all: Vec<_> = (1..=5).map(|id| product(id, "1", id)).collect();
     store.put_products(&all).await.unwrap();
     let pages = [(None, 2), (Some(all[1].product_id), 9)];

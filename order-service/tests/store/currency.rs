@@ -8,7 +8,7 @@ use order_service::{
         key::Finding,
         request::{Request, Unpriced},
     },
-    storage::Claimed,
+    storage::{Claimed, Store},
 };
 use proto::Currency;
 use sqlx::ConnectOptions;
@@ -16,8 +16,8 @@ use sqlx::ConnectOptions;
 use crate::{
     on_both,
     support::{
-        Fresh, LONG, OTHER_FENCE, OVER, Place, account, amount, amount_in, claim, currency, key,
-        lines, new_claim, product, product_in, settle,
+        Fresh, LONG, OTHER_FENCE, OVER, Place, account, amount, amount_in, claim, currency, decide,
+        key, lines, new_claim, product, product_in,
     },
 };
 
@@ -32,10 +32,10 @@ on_both!(
 );
 
 async fn a_product_that_is_priced_anew_in_another_currency_leaves_claims_at_the_old_price<
-    S: Fresh,
+    B: Fresh,
 >() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(OVER);
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(OVER);
     store.put_products(&[product_in(currency("KRW"), 1, "1000", 5)]).await.unwrap();
     let first = claim(&mut store, &lines(1, "k", &[(1, 3)])).await;
     store.put_products(&[product_in(currency("EUR"), 1, "0.99", 5)]).await.unwrap();
@@ -43,24 +43,24 @@ async fn a_product_that_is_priced_anew_in_another_currency_leaves_claims_at_the_
     let left = store.overdue(1).await.unwrap().remove(0).row.claim;
     let taken = store.take_over(&[left]).await.unwrap().remove(0).unwrap();
     assert_eq!((taken.amount, taken.currency), (first.amount, currency("KRW")));
-    settle(&mut store, &taken, Verdict::Reserved).await;
+    decide(&mut store, &taken, Verdict::Reserved).await;
     let order = store.orders(&[(account(1), first.order_id)]).await.unwrap().remove(0).unwrap();
     assert_eq!((order.amount, order.currency), (first.amount, currency("KRW")));
 }
 
-async fn an_order_keeps_its_currency_wherever_it_is_read_from<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn an_order_keeps_its_currency_wherever_it_is_read_from<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let request = amount_in(currency("BHD"), 1, "k", "1.005");
     let first = claim(&mut store, &request).await;
-    settle(&mut store, &first, Verdict::Reserved).await;
+    decide(&mut store, &first, Verdict::Reserved).await;
 
     // By a service whose default is another one by now.
-    let mut later = place.store_in::<S>(LONG, currency("JPY"));
+    let mut later = place.store_in::<B>(LONG, currency("JPY"));
     let name = (account(1), first.order_id);
     let read = later.orders(&[name]).await.unwrap().remove(0).unwrap();
     let listed = later.list_orders(&[(account(1), None, 9)]).await.unwrap().remove(0).remove(0);
-    let cancelled = later.cancel(&[name]).await.unwrap().remove(0).unwrap().order;
+    let cancelled = later.cancel(&[name.into()]).await.unwrap().remove(0).unwrap().order;
     let row = later.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
     run(&place, "DELETE FROM idempotency_keys").await;
     let from_order = later.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
@@ -71,11 +71,11 @@ async fn an_order_keeps_its_currency_wherever_it_is_read_from<S: Fresh>() {
     assert!(row.is_of(&request) && from_order.is_of(&request));
 }
 
-async fn the_same_amount_in_another_currency_is_another_request<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn the_same_amount_in_another_currency_is_another_request<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let first = claim(&mut store, &amount_in(currency("EUR"), 1, "k", "10")).await;
-    let judged = async |store: &mut S, request: &Request| {
+    let judged = async |store: &mut Store<B>, request: &Request| {
         let row = store.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
         row.judge(request, OTHER_FENCE)
     };
@@ -83,15 +83,15 @@ async fn the_same_amount_in_another_currency_is_another_request<S: Fresh>() {
     assert_eq!(judged(&mut store, &same).await, Finding::Running);
     assert_eq!(judged(&mut store, &other).await, Finding::Reused);
 
-    settle(&mut store, &first, Verdict::Reserved).await;
+    decide(&mut store, &first, Verdict::Reserved).await;
     run(&place, "DELETE FROM idempotency_keys").await;
     assert!(matches!(judged(&mut store, &same).await, Finding::Decided(_)));
     assert_eq!(judged(&mut store, &other).await, Finding::Reused);
 }
 
-async fn lines_that_name_no_currency_are_the_request_that_named_it<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn lines_that_name_no_currency_are_the_request_that_named_it<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product_in(currency("EUR"), 1, "5", 9)]).await.unwrap();
     let unnamed = lines(1, "k", &[(1, 1)]);
     let named = |code| Request { currency: Some(currency(code)), ..unnamed.clone() };
@@ -102,9 +102,9 @@ async fn lines_that_name_no_currency_are_the_request_that_named_it<S: Fresh>() {
     assert_eq!(row.judge(&named("USD"), OTHER_FENCE), Finding::Reused);
 }
 
-async fn a_basket_without_one_currency_is_not_claimed<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_basket_without_one_currency_is_not_claimed<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let euro = currency("EUR");
     store.put_products(&[product(1, "1", 9), product_in(euro, 2, "1", 9)]).await.unwrap();
     let wanted = [
@@ -122,12 +122,12 @@ async fn a_basket_without_one_currency_is_not_claimed<S: Fresh>() {
     assert_eq!(answers, unpriced.map(Claimed::Unpriced));
 }
 
-async fn rows_of_the_version_before_are_in_the_default<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn rows_of_the_version_before_are_in_the_default<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product(1, "5", 9)]).await.unwrap();
     let first = claim(&mut store, &lines(1, "k", &[(1, 1)])).await;
-    settle(&mut store, &first, Verdict::Reserved).await;
+    decide(&mut store, &first, Verdict::Reserved).await;
     claim(&mut store, &amount(1, "running", "5")).await;
     for statement in [
         "UPDATE products SET currency = NULL",
@@ -138,7 +138,7 @@ async fn rows_of_the_version_before_are_in_the_default<S: Fresh>() {
     }
 
     for default in [Currency::USD, currency("EUR")] {
-        let mut store = place.store_in::<S>(LONG, default);
+        let mut store = place.store_in::<B>(LONG, default);
         let product = store.products(&[product(1, "5", 9).product_id]).await.unwrap().remove(0);
         assert_eq!(product.unwrap().currency, default);
         let order = store.orders(&[(account(1), first.order_id)]).await.unwrap().remove(0);
@@ -154,13 +154,13 @@ async fn rows_of_the_version_before_are_in_the_default<S: Fresh>() {
 }
 
 /// A key that was placed before amounts had to fit their currency is replayed, though it could not be placed now.
-async fn a_request_of_the_version_before_is_recognised_by_its_digest<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_request_of_the_version_before_is_recognised_by_its_digest<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     // Four decimal places and no currency: this is what the version before stored for 10.0001.
     let old = amount_in(currency("XAU"), 1, "k", "10.0001");
     let first = claim(&mut store, &old).await;
-    settle(&mut store, &first, Verdict::Reserved).await;
+    decide(&mut store, &first, Verdict::Reserved).await;
     run(&place, "UPDATE idempotency_keys SET currency = NULL").await;
     run(&place, "UPDATE orders SET currency = NULL").await;
 

@@ -5,7 +5,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, process::Command, time:
 use database::{DatabaseUrl, PgOptions, Postgres, Reason, StoreError, Unfit, Unready};
 use order_service::{
     order::decision::Verdict,
-    storage::{Claimed, Store, postgres::PostgresStore},
+    storage::{Claimed, Store},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use sqlx::AssertSqlSafe;
@@ -17,10 +17,10 @@ use tests::{
 };
 use tokio::time::Instant;
 
-use crate::support::{Fresh, LONG, Place, amount, claim, currency, new_claim, settle};
+use crate::support::{Fresh, LONG, Place, amount, claim, currency, decide, new_claim};
 
-fn store(url: &str) -> PostgresStore {
-    PostgresStore::open(&url.parse().unwrap(), LONG, currency("USD")).unwrap()
+fn store(url: &str) -> Store<Postgres> {
+    Store::open(&url.parse().unwrap(), LONG, currency("USD")).unwrap()
 }
 
 fn options(url: &str) -> PgOptions {
@@ -46,8 +46,8 @@ const NO_TODAY: &str = "
 
 #[tokio::test]
 async fn a_day_without_a_partition_is_unavailable_and_not_ready_until_room_is_made() {
-    let place = PostgresStore::fresh().await;
-    let mut store = place.store::<PostgresStore>(LONG);
+    let place = Postgres::fresh().await;
+    let mut store = place.store::<Postgres>(LONG);
     store.examine().await.unwrap();
     execute(&url(&place), NO_TODAY).await;
     let error = store.claim(&[new_claim(&amount(1, "k", "10"))]).await.unwrap_err();
@@ -64,7 +64,7 @@ async fn a_day_without_a_partition_is_unavailable_and_not_ready_until_room_is_ma
 
 #[tokio::test]
 async fn a_role_that_may_only_read_and_write_serves_and_says_that_it_cannot_make_room() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     let owner = url(&place);
     let role = format!("scribe_of_{}", owner.rsplit('/').next().unwrap());
     execute(
@@ -78,7 +78,7 @@ async fn a_role_that_may_only_read_and_write_serves_and_says_that_it_cannot_make
     let mut scribe = store(&owner.replace("postgres@", &format!("{role}@")));
     scribe.examine().await.unwrap();
     let claimed = claim(&mut scribe, &amount(1, "k", "10")).await;
-    settle(&mut scribe, &claimed, Verdict::Reserved).await;
+    decide(&mut scribe, &claimed, Verdict::Reserved).await;
     scribe.make_room().await.unwrap();
 
     execute(&owner, NO_TODAY).await;
@@ -106,7 +106,7 @@ const LAST_WEEK: &str = "
 
 #[tokio::test]
 async fn a_reader_of_the_key_table_keeps_no_partition_from_being_made_and_claims_wait_an_instant() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     execute(&url(&place), format!("{FAR_AHEAD};{LAST_WEEK}")).await;
     let mut reader = options(&url(&place)).connect().await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT count(*) FROM idempotency_keys")
@@ -114,11 +114,11 @@ async fn a_reader_of_the_key_table_keeps_no_partition_from_being_made_and_claims
         .await
         .unwrap();
 
-    let mut keeper = place.store::<PostgresStore>(LONG);
+    let mut keeper = place.store::<Postgres>(LONG);
     keeper.make_room().await.unwrap();
     assert_eq!(keeper.days_ahead().await.unwrap(), Some(3));
 
-    let mut claimer = place.store::<PostgresStore>(LONG);
+    let mut claimer = place.store::<Postgres>(LONG);
     claim(&mut claimer, &amount(1, "first", "10")).await;
     let dropping = tokio::spawn(async move { keeper.keep_keys().await });
     let (began, mut longest) = (Instant::now(), Duration::ZERO);
@@ -147,7 +147,7 @@ async fn behind_a_pooler_in_session_mode_everything_works() {
     store.examine().await.unwrap();
     for turn in 0..20 {
         let claimed = claim(&mut store, &amount(1, &format!("k{turn}"), "10")).await;
-        settle(&mut store, &claimed, Verdict::Reserved).await;
+        decide(&mut store, &claimed, Verdict::Reserved).await;
     }
     assert!(store.verify().await.unwrap().is_empty());
 }
@@ -250,8 +250,8 @@ async fn a_certificate_that_is_checked_may_be_its_own_issuer_but_no_ca_and_that_
 
 #[tokio::test]
 async fn taken_is_what_a_key_is_in_a_partition_that_was_attached() {
-    let place = PostgresStore::empty().await;
-    let mut store = place.store::<PostgresStore>(LONG);
+    let place = Postgres::empty().await;
+    let mut store = place.store::<Postgres>(LONG);
     store.migrate().await.unwrap();
     let request = amount(1, "k", "10");
     claim(&mut store, &request).await;

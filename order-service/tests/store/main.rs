@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
+mod actors;
 mod batches;
 mod catalog;
 mod currency;
+mod deciding;
 mod environment;
 mod keys;
 mod lineage;
@@ -14,7 +16,6 @@ mod outbox;
 mod partitions;
 mod plans;
 mod settlements;
-mod settling;
 #[path = "../support/mod.rs"]
 mod support;
 mod verifying;
@@ -26,14 +27,14 @@ macro_rules! on_both {
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<order_service::storage::sqlite::SqliteStore>().await;
+                super::$name::<database::Sqlite>().await;
             })*
         }
 
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                super::$name::<order_service::storage::postgres::PostgresStore>().await;
+                super::$name::<database::Postgres>().await;
             })*
         }
     };

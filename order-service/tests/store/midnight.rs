@@ -4,14 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use database::DatabaseUrl;
-use order_service::{
-    order::decision::Verdict,
-    storage::{Claimed, Store, postgres::PostgresStore},
-};
+use database::{DatabaseUrl, Postgres};
+use order_service::{order::decision::Verdict, storage::Claimed};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::support::{Fresh, LONG, Place, account, amount, key, new_claim, settle};
+use crate::support::{Fresh, LONG, Place, account, amount, decide, key, new_claim};
 
 /// How long before midnight the test begins, and how long it goes on: both sides have time for many keys.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -28,7 +25,7 @@ async fn run(connection: &mut PgConnection, sql: String) {
 
 /// A database in which it is `BEFORE` midnight now.
 async fn late_in_the_evening() -> Place {
-    let place = PostgresStore::empty().await;
+    let place = Postgres::empty().await;
     let mut connection = connect(&place).await;
     let shift = format!(
         "CREATE SCHEMA shifted;
@@ -43,14 +40,14 @@ async fn late_in_the_evening() -> Place {
         BEFORE.as_secs()
     );
     run(&mut connection, shift).await;
-    place.store::<PostgresStore>(LONG).migrate().await.unwrap();
+    place.store::<Postgres>(LONG).migrate().await.unwrap();
     place
 }
 
 #[tokio::test]
 async fn duplicates_on_either_side_of_midnight_are_claimed_once() {
     let place = late_in_the_evening().await;
-    let mut stores = [place.store::<PostgresStore>(LONG), place.store::<PostgresStore>(LONG)];
+    let mut stores = [place.store::<Postgres>(LONG), place.store::<Postgres>(LONG)];
     let (began, mut keys) = (Instant::now(), 0);
     while began.elapsed() < IN_ALL {
         let request = amount(1, &format!("k{keys}"), "10");
@@ -70,7 +67,7 @@ async fn duplicates_on_either_side_of_midnight_are_claimed_once() {
 
     // What was claimed before midnight is still known, worked on and placed once.
     let row = stores[1].keys(&[(account(1), key("k0"))]).await.unwrap().remove(0).unwrap();
-    assert!(settle(&mut stores[1], &row.claim, Verdict::Reserved).await.decided.is_some());
+    assert!(decide(&mut stores[1], &row.claim, Verdict::Reserved).await.decided.is_some());
     let again = stores[0].claim(&[new_claim(&amount(1, "k0", "10"))]).await.unwrap().remove(0);
     assert_eq!(again, Claimed::Taken);
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, Postgres, Sqlite};
 use order_service::{
     order::decision::Verdict,
-    storage::{Claimed, KeyLifetime, Leases, Store, postgres::PostgresStore, sqlite::SqliteStore},
+    storage::{Claimed, KeyLifetime, Leases, Store},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqliteConnection};
 
-use crate::support::{Fresh, LONG, Place, account, amount, claim, key, new_claim, settle};
+use crate::support::{Fresh, LONG, Place, account, amount, claim, decide, key, new_claim};
 
 async fn connect(place: &Place) -> PgConnection {
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
@@ -55,14 +55,14 @@ fn declined() -> Verdict {
 
 #[tokio::test]
 async fn partitions_are_made_ahead() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     assert_eq!(days(&mut connect(&place).await).await, [-2, -1, 0, 1, 2, 3]);
 }
 
 #[tokio::test]
 async fn a_key_of_yesterday_is_still_taken() {
-    let place = PostgresStore::fresh().await;
-    let mut store = place.store::<PostgresStore>(LONG);
+    let place = Postgres::fresh().await;
+    let mut store = place.store::<Postgres>(LONG);
     let request = amount(1, "k", "10");
     let first = claim(&mut store, &request).await;
     run(&mut connect(&place).await, MOVE_TO_YESTERDAY).await;
@@ -71,13 +71,13 @@ async fn a_key_of_yesterday_is_still_taken() {
     let row = store.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
     assert_eq!(row.claim.order_id, first.order_id);
     // And it is worked on where it is.
-    assert!(settle(&mut store, &row.claim, Verdict::Reserved).await.decided.is_some());
+    assert!(decide(&mut store, &row.claim, Verdict::Reserved).await.decided.is_some());
 }
 
 #[tokio::test]
 async fn an_old_partition_goes_when_all_its_keys_are_decided_and_not_before() {
-    let place = PostgresStore::fresh().await;
-    let mut store = place.store::<PostgresStore>(LONG);
+    let place = Postgres::fresh().await;
+    let mut store = place.store::<Postgres>(LONG);
     let undecided = claim(&mut store, &amount(1, "k", "10")).await;
     let mut connection = connect(&place).await;
     run(&mut connection, &move_to(7)).await;
@@ -85,25 +85,25 @@ async fn an_old_partition_goes_when_all_its_keys_are_decided_and_not_before() {
     assert_eq!(days(&mut connection).await.first(), Some(&-7));
     let day = undecided.day - time::Duration::days(7);
     let undecided = order_service::order::key::Claim { day, ..undecided };
-    assert!(settle(&mut store, &undecided, Verdict::Reserved).await.decided.is_some());
+    assert!(decide(&mut store, &undecided, Verdict::Reserved).await.decided.is_some());
     assert_eq!(store.keep_keys().await.unwrap(), 1);
     assert_eq!(days(&mut connection).await, [-2, -1, 0, 1, 2, 3]);
 }
 
 #[tokio::test]
 async fn orders_are_placed_while_their_index_is_built() {
-    let place = PostgresStore::fresh().await;
-    let mut store = place.store::<PostgresStore>(LONG);
+    let place = Postgres::fresh().await;
+    let mut store = place.store::<Postgres>(LONG);
     let mut connection = connect(&place).await;
     run(&mut connection, "DROP INDEX orders_by_age").await;
     // The build has to wait for this one.
     let mut other = connect(&place).await;
     run(&mut other, "BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE").await;
-    let mut builder = place.store::<PostgresStore>(LONG);
+    let mut builder = place.store::<Postgres>(LONG);
     let building = tokio::spawn(async move { builder.migrate().await });
     until(&mut connection, "SELECT to_regclass('orders_by_age') IS NOT NULL").await;
     let claim = claim(&mut store, &amount(1, "k", "10")).await;
-    assert!(settle(&mut store, &claim, Verdict::Reserved).await.decided.is_some());
+    assert!(decide(&mut store, &claim, Verdict::Reserved).await.decided.is_some());
     assert!(!building.is_finished());
     run(&mut other, "COMMIT").await;
     building.await.unwrap().unwrap();
@@ -112,12 +112,12 @@ async fn orders_are_placed_while_their_index_is_built() {
 
 #[tokio::test]
 async fn an_index_whose_build_was_interrupted_is_built_anew_by_one_of_many() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     let mut connection = connect(&place).await;
     let interrupt = "
         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_by_age'::regclass";
     run(&mut connection, interrupt).await;
-    let build = |mut store: PostgresStore| async move { store.migrate().await };
+    let build = |mut store: Store<Postgres>| async move { store.migrate().await };
     let stores = [place.store(LONG), place.store(LONG), place.store(LONG)];
     for built in futures_util::future::join_all(stores.map(build)).await {
         built.unwrap();
@@ -141,8 +141,8 @@ async fn until(connection: &mut PgConnection, query: &'static str) {
 
 #[tokio::test]
 async fn two_processes_may_keep_the_key_table_at_once() {
-    let place = PostgresStore::empty().await;
-    let keep = |mut store: PostgresStore| async move { store.migrate().await };
+    let place = Postgres::empty().await;
+    let keep = |mut store: Store<Postgres>| async move { store.migrate().await };
     let stores = [place.store(LONG), place.store(LONG), place.store(LONG)];
     for kept in futures_util::future::join_all(stores.map(keep)).await {
         kept.unwrap();
@@ -152,14 +152,14 @@ async fn two_processes_may_keep_the_key_table_at_once() {
 
 #[tokio::test]
 async fn on_sqlite_old_decided_keys_are_pruned_and_others_kept() {
-    let place = SqliteStore::fresh().await;
-    let mut store = place.store::<SqliteStore>(LONG);
+    let place = Sqlite::fresh().await;
+    let mut store = place.store::<Sqlite>(LONG);
     let old = claim(&mut store, &amount(1, "old", "10")).await;
-    settle(&mut store, &old, Verdict::Reserved).await;
+    decide(&mut store, &old, Verdict::Reserved).await;
     claim(&mut store, &amount(1, "undecided", "10")).await;
     age_by_days(&place, 3).await;
     let new = claim(&mut store, &amount(1, "new", "10")).await;
-    settle(&mut store, &new, Verdict::Reserved).await;
+    decide(&mut store, &new, Verdict::Reserved).await;
     assert_eq!(store.keep_keys().await.unwrap(), 1);
     let names = ["old", "undecided", "new"].map(|text| (account(1), key(text)));
     let left = store.keys(&names).await.unwrap();
@@ -171,12 +171,12 @@ async fn on_sqlite_old_decided_keys_are_pruned_and_others_kept() {
 /// A pod with a longer lifetime lives beside one with a shorter one; on PostgreSQL days go, on SQLite rows.
 #[tokio::test]
 async fn a_pod_with_a_shorter_lifetime_keeps_the_keys_that_a_longer_one_was_promised() {
-    let place = PostgresStore::fresh().await;
-    let [mut short, mut long] = [2, 5].map(|days| place.store::<PostgresStore>(lifetime(days)));
+    let place = Postgres::fresh().await;
+    let [mut short, mut long] = [2, 5].map(|days| place.store::<Postgres>(lifetime(days)));
     let mut connection = connect(&place).await;
     long.keep_keys().await.unwrap();
     let claim = claim(&mut short, &amount(1, "k", "10")).await;
-    settle(&mut short, &claim, declined()).await;
+    decide(&mut short, &claim, declined()).await;
     run(&mut connection, &move_to(4)).await;
     assert_eq!(short.keep_keys().await.unwrap(), 0);
     let again = short.claim(&[new_claim(&amount(1, "k", "10"))]).await.unwrap().remove(0);
@@ -190,11 +190,11 @@ async fn a_pod_with_a_shorter_lifetime_keeps_the_keys_that_a_longer_one_was_prom
 
 #[tokio::test]
 async fn on_sqlite_too_the_longest_lifetime_of_a_day_counts() {
-    let place = SqliteStore::fresh().await;
-    let [mut short, mut long] = [2, 5].map(|days| place.store::<SqliteStore>(lifetime(days)));
+    let place = Sqlite::fresh().await;
+    let [mut short, mut long] = [2, 5].map(|days| place.store::<Sqlite>(lifetime(days)));
     long.keep_keys().await.unwrap();
     let claim = claim(&mut short, &amount(1, "k", "10")).await;
-    settle(&mut short, &claim, declined()).await;
+    decide(&mut short, &claim, declined()).await;
     age_by_days(&place, 4).await;
     assert_eq!(short.keep_keys().await.unwrap(), 0);
     age_by_days(&place, 2).await;

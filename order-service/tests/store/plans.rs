@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, Postgres};
 use order_service::{
     order::decision::{Settlement, Verdict},
-    storage::{Claimed, Cursor, Store, postgres::PostgresStore},
+    storage::{Claimed, Cursor, Store},
 };
 use sqlx::{Connection, PgConnection};
 use tests::shared_postgres::indexes_by_collation;
@@ -42,7 +42,7 @@ async fn told(connection: &mut PgConnection, orders: usize) {
 }
 
 /// A batch on its way: claimed while earlier ones are still under way, read, and settled.
-async fn place_batch(store: &mut PostgresStore, batch: usize, waiting: &mut Vec<Settlement>) {
+async fn place_batch(store: &mut Store<Postgres>, batch: usize, waiting: &mut Vec<Settlement>) {
     let requests: Vec<_> =
         (0..BATCH).map(|n| amount(1 + n as i64, &format!("key-{batch}"), "10")).collect();
     let claims: Vec<_> = requests.iter().map(new_claim).collect();
@@ -56,24 +56,24 @@ async fn place_batch(store: &mut PostgresStore, batch: usize, waiting: &mut Vec<
     // Half of the keys stay undecided until the end.
     let settled = waiting.split_off(waiting.len() - BATCH / 2);
     let notices: Vec<_> =
-        store.settle(&settled).await.unwrap().into_iter().filter_map(|s| s.notice).collect();
+        store.decide(&settled).await.unwrap().into_iter().filter_map(|s| s.notice).collect();
     store.finish_notices(&notices).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_an_order_reads_does_not_grow_with_the_tables() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
     let mut connection = address.connect().await.unwrap();
     // Every statement is planned on empty tables, by a connection that stays.
-    let mut store = place.store::<PostgresStore>(LONG);
+    let mut store = place.store::<Postgres>(LONG);
     let before = read(&mut connection).await;
     let mut waiting = Vec::new();
     for batch in 0..BATCHES {
         place_batch(&mut store, batch, &mut waiting).await;
     }
     for settled in waiting.chunks(BATCH) {
-        store.settle(settled).await.unwrap();
+        store.decide(settled).await.unwrap();
     }
     drop(store);
     let orders = BATCHES * BATCH;
@@ -87,10 +87,10 @@ async fn what_an_order_reads_does_not_grow_with_the_tables() {
 #[tokio::test]
 async fn a_page_of_orders_reads_its_own_rows_however_many_there_are() {
     const PAGE: usize = 10;
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
     let mut connection = address.connect().await.unwrap();
-    let mut store = place.store::<PostgresStore>(LONG);
+    let mut store = place.store::<Postgres>(LONG);
     // Planned for good at the sixth time.
     for _ in 0..8 {
         store.list_orders(&[(account(1), None, PAGE)]).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_page_of_orders_reads_its_own_rows_however_many_there_are() {
 
 #[tokio::test]
 async fn no_index_depends_on_the_collation_of_the_database() {
-    let place = PostgresStore::fresh().await;
+    let place = Postgres::fresh().await;
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
     let mut connection = address.connect().await.unwrap();
     assert_eq!(indexes_by_collation(&mut connection).await.unwrap(), Vec::<String>::new());

@@ -6,7 +6,7 @@ use database::DatabaseUrl;
 use order_service::{
     order::{Action, Notice, decision::Verdict},
     storage::{
-        Store,
+        Store, Tables,
         outbox::{Backlog, RefusedNotice, Resolved, Waiting},
     },
 };
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     on_both,
-    support::{Fresh, LONG, Place, amount, claim, new_id, settle},
+    support::{Fresh, LONG, Place, amount, claim, decide, new_id},
     verifying::execute,
 };
 
@@ -37,26 +37,26 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const MOMENT: Duration = Duration::from_secs(30);
 
 /// Writes a notice, as placing an order does.
-async fn capture<S: Store>(store: &mut S, key: &str) -> Notice {
+async fn capture<B: Tables>(store: &mut Store<B>, key: &str) -> Notice {
     let claim = claim(store, &amount(1, key, "10")).await;
-    settle(store, &claim, Verdict::Reserved).await.notice.unwrap()
+    decide(store, &claim, Verdict::Reserved).await.notice.unwrap()
 }
 
 fn refused(notice: &Notice, reason: Reason) -> RefusedNotice {
     RefusedNotice { notice: notice.clone(), reason }
 }
 
-async fn only_row<S: Store>(store: &mut S) -> Waiting {
+async fn only_row<B: Tables>(store: &mut Store<B>) -> Waiting {
     let mut rows = store.waiting(None, 10).await.unwrap();
     assert_eq!(rows.len(), 1, "{rows:?}");
     rows.remove(0)
 }
 
 async fn a_refused_notice_is_told_again_after_a_minute_and_then_ever_later_up_to_an_hour<
-    S: Fresh,
+    B: Fresh,
 >() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let notice = capture(&mut store, "k").await;
     let gone = refused(&notice, Reason::ReservationReleased);
 
@@ -76,9 +76,9 @@ async fn a_refused_notice_is_told_again_after_a_minute_and_then_ever_later_up_to
     }
 }
 
-async fn a_refusal_is_new_once_for_each_reason<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_refusal_is_new_once_for_each_reason<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
     let gone = |notice| refused(notice, Reason::ReservationReleased);
 
@@ -94,9 +94,9 @@ async fn a_refusal_is_new_once_for_each_reason<S: Fresh>() {
     assert_eq!(only_row(&mut store).await.refused.unwrap(), "RESERVATION_EXPIRED");
 }
 
-async fn what_stands_in_the_outbox_is_counted<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn what_stands_in_the_outbox_is_counted<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     assert_eq!(store.backlog().await.unwrap(), Backlog::NONE);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
     // Their writer may be telling them at this moment.
@@ -113,9 +113,9 @@ async fn what_stands_in_the_outbox_is_counted<S: Fresh>() {
     assert_eq!(store.backlog().await.unwrap(), Backlog::NONE);
 }
 
-async fn a_row_that_is_refused_or_too_old_is_stuck<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_row_that_is_refused_or_too_old_is_stuck<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let (one, other) = (capture(&mut store, "a").await, capture(&mut store, "b").await);
     assert_eq!(store.stuck(HOUR).await.unwrap(), []);
 
@@ -129,16 +129,16 @@ async fn a_row_that_is_refused_or_too_old_is_stuck<S: Fresh>() {
     assert_eq!(store.stuck(3 * HOUR).await.unwrap().len(), 1);
 }
 
-async fn rows_are_listed_in_pages<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn rows_are_listed_in_pages<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let mut written = Vec::new();
     for n in 0..5 {
         written.push(capture(&mut store, &format!("{n}")).await);
     }
     // One order with two rows.
     let order = (written[4].account, written[4].order_id);
-    written.extend(store.cancel(&[order]).await.unwrap().remove(0).unwrap().notice);
+    written.extend(store.cancel(&[order.into()]).await.unwrap().remove(0).unwrap().notice);
 
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
@@ -150,9 +150,9 @@ async fn rows_are_listed_in_pages<S: Fresh>() {
     assert_eq!(listed, written);
 }
 
-async fn only_a_refused_row_is_resolved_and_only_once<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn only_a_refused_row_is_resolved_and_only_once<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     let notice = capture(&mut store, "k").await;
     let Notice { account, order_id, .. } = notice;
     let unknown = store.resolve(account, new_id(), Action::Capture, "note").await.unwrap();
@@ -176,12 +176,12 @@ async fn only_a_refused_row_is_resolved_and_only_once<S: Fresh>() {
     assert!(store.hasten(account, order_id).await.unwrap().is_empty());
 }
 
-async fn a_row_of_the_version_before_is_as_old_as_the_migration<S: Fresh>() {
-    let place = S::empty().await;
+async fn a_row_of_the_version_before_is_as_old_as_the_migration<B: Fresh>() {
+    let place = B::empty().await;
     migrate_before(&place).await;
     execute(&place, old_row(&place)).await;
 
-    let mut store = place.store::<S>(LONG);
+    let mut store = place.store::<B>(LONG);
     store.migrate().await.unwrap();
     let row = only_row(&mut store).await;
     assert_eq!((row.refused, row.attempts), (None, 0));
@@ -189,10 +189,10 @@ async fn a_row_of_the_version_before_is_as_old_as_the_migration<S: Fresh>() {
     assert_eq!(store.lease_notices(10).await.unwrap(), [row.notice]);
 }
 
-async fn a_process_of_the_version_before_still_writes_rows<S: Fresh>() {
-    let place = S::fresh().await;
+async fn a_process_of_the_version_before_still_writes_rows<B: Fresh>() {
+    let place = B::fresh().await;
     execute(&place, old_row(&place)).await;
-    let mut store = place.store::<S>(LONG);
+    let mut store = place.store::<B>(LONG);
     assert_eq!(store.stuck(MOMENT).await.unwrap(), []);
     age(&place, 2).await;
     assert_eq!(store.stuck(HOUR).await.unwrap().len(), 1);

@@ -1,15 +1,15 @@
 //! `verify` finds what is broken: each check is shown a database in which it must speak up.
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, Sqlite};
 use order_service::{
     order::decision::Verdict,
-    storage::{Store, sqlite::SqliteStore},
+    storage::{Store, Tables},
 };
 use sqlx::ConnectOptions;
 
 use crate::{
     on_both,
-    support::{Fresh, LONG, Place, amount, claim, lines, product, settle},
+    support::{Fresh, LONG, Place, amount, claim, decide, lines, product},
 };
 
 on_both!(each_invariant_is_missed_when_it_is_broken);
@@ -28,13 +28,13 @@ const BREAKS: &[(&str, &str)] = &[
     ("UPDATE products SET stock = stock - 1", "I7"),
 ];
 
-async fn each_invariant_is_missed_when_it_is_broken<S: Fresh>() {
-    let place = S::fresh().await;
-    let mut store = place.store::<S>(LONG);
+async fn each_invariant_is_missed_when_it_is_broken<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(LONG);
     store.put_products(&[product(1, "10", 5)]).await.unwrap();
     for request in [lines(1, "a", &[(1, 2)]), amount(2, "b", "10")] {
         let claim = claim(&mut store, &request).await;
-        settle(&mut store, &claim, Verdict::Reserved).await;
+        decide(&mut store, &claim, Verdict::Reserved).await;
     }
     assert!(store.verify().await.unwrap().is_empty());
     for (damage, invariant) in BREAKS {
@@ -45,10 +45,10 @@ async fn each_invariant_is_missed_when_it_is_broken<S: Fresh>() {
 }
 
 /// Which invariants `verify` misses after some damage, which is then undone.
-async fn damaged<S: Store>(
+async fn damaged<B: Tables>(
     place: &Place,
     damage: &'static str,
-    store: &mut S,
+    store: &mut Store<B>,
 ) -> Vec<&'static str> {
     const TABLES: [&str; 5] = ["idempotency_keys", "orders", "payments", "products", "outbox"];
     let save = |table| format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}");
@@ -97,7 +97,7 @@ fn verifying_a_database_that_is_not_there_makes_none() {
 
 #[tokio::test]
 async fn a_report_that_cannot_be_written_is_told_and_is_no_panic() {
-    let place = SqliteStore::fresh().await;
+    let place = Sqlite::fresh().await;
     let output = verify(&place.url.to_string(), "/dev/full");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8(output.stderr).unwrap();

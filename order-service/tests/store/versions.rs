@@ -3,7 +3,6 @@
 use std::{fs, path::Path};
 
 use database::{DatabaseUrl, Postgres, Session, Sqlite, Unready};
-use order_service::storage::{postgres::PostgresStore, sqlite::SqliteStore};
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::{
@@ -26,9 +25,9 @@ const NEWER: &str = "
     INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
     SELECT 9000, 'newer', true, checksum, 1 FROM _sqlx_migrations WHERE version = 1";
 
-async fn a_program_is_not_ready_on_the_schema_of_the_version_before<S: Fresh>() {
-    let place = S::empty().await;
-    let mut store = place.store::<S>(LONG);
+async fn a_program_is_not_ready_on_the_schema_of_the_version_before<B: Fresh>() {
+    let place = B::empty().await;
+    let mut store = place.store::<B>(LONG);
     assert!(matches!(store.examine().await, Err(Unready::Schema { found: 0, .. })));
     store.migrate().await.unwrap();
     store.examine().await.unwrap();
@@ -38,18 +37,18 @@ async fn a_program_is_not_ready_on_the_schema_of_the_version_before<S: Fresh>() 
     assert!(unready.to_string().contains("run `order-service migrate`"), "{unready}");
 }
 
-async fn a_program_that_was_rolled_back_migrates_and_is_ready_on_the_newer_schema<S: Fresh>() {
-    let place = S::fresh().await;
+async fn a_program_that_was_rolled_back_migrates_and_is_ready_on_the_newer_schema<B: Fresh>() {
+    let place = B::fresh().await;
     execute(&place, NEWER.to_owned()).await;
-    let mut store = place.store::<S>(LONG);
+    let mut store = place.store::<B>(LONG);
     store.migrate().await.unwrap();
     store.examine().await.unwrap();
 }
 
-async fn a_migration_that_was_changed_or_is_not_ours_is_refused<S: Fresh>() {
-    let place = S::fresh().await;
+async fn a_migration_that_was_changed_or_is_not_ours_is_refused<B: Fresh>() {
+    let place = B::fresh().await;
     execute(&place, NEWER.replace("9000", "0")).await;
-    let foreign = place.store::<S>(LONG).migrate().await.unwrap_err();
+    let foreign = place.store::<B>(LONG).migrate().await.unwrap_err();
     assert!(matches!(foreign, MigrateError::VersionMissing(0)), "{foreign:?}");
     let changed = "DELETE FROM _sqlx_migrations WHERE version = 0;
                    UPDATE _sqlx_migrations SET checksum = execution_time || 'x' WHERE version = 1";
@@ -61,7 +60,7 @@ async fn a_migration_that_was_changed_or_is_not_ours_is_refused<S: Fresh>() {
         },
     );
     execute(&place, changed).await;
-    let changed = place.store::<S>(LONG).migrate().await.unwrap_err();
+    let changed = place.store::<B>(LONG).migrate().await.unwrap_err();
     assert!(matches!(changed, MigrateError::VersionMismatch(1)), "{changed:?}");
 }
 
@@ -77,13 +76,13 @@ async fn of_the_version_before(backend: &str) -> Migrator {
 
 #[tokio::test]
 async fn a_build_that_lacks_the_newest_migration_runs_on_a_schema_that_has_it() {
-    let place: Place = PostgresStore::fresh().await;
+    let place: Place = Postgres::fresh().await;
     let DatabaseUrl::Postgres(address) = &place.url else { unreachable!("a PostgreSQL test") };
     let options = Postgres::options((**address).clone(), "the version before");
     let before = of_the_version_before("postgres").await;
     Session::<Postgres>::new(options).migrate(&before).await.unwrap();
 
-    let place = SqliteStore::fresh().await;
+    let place = Sqlite::fresh().await;
     let DatabaseUrl::Sqlite(path) = &place.url else { unreachable!("a SQLite test") };
     // One history with a single migration has no version before.
     let before = of_the_version_before("sqlite").await;

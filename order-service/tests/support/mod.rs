@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, Postgres, Sqlite};
 use order_service::{
     order::{
         catalog::Product,
@@ -10,9 +10,7 @@ use order_service::{
         key::Claim,
         request::{Basket, Line, Request},
     },
-    storage::{
-        Claimed, KeyLifetime, Leases, NewClaim, Store, postgres::PostgresStore, sqlite::SqliteStore,
-    },
+    storage::{Claimed, KeyLifetime, Leases, NewClaim, Store, Tables},
 };
 use proto::{
     Currency, Money,
@@ -44,7 +42,7 @@ pub(crate) struct Place {
 }
 
 /// A kind of store that tests can make a database for.
-pub(crate) trait Fresh: Store {
+pub(crate) trait Fresh: Tables {
     fn empty() -> impl Future<Output = Place>;
 
     async fn fresh() -> Place {
@@ -63,24 +61,24 @@ impl Place {
                 sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
             }
             DatabaseUrl::Sqlite(path) => {
-                let mut connection = database::Sqlite::options(path).connect().await.unwrap();
+                let mut connection = Sqlite::options(path).connect().await.unwrap();
                 sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
             }
         }
     }
 
     /// A store with a connection of its own.
-    pub(crate) fn store<S: Store>(&self, leases: Leases) -> S {
+    pub(crate) fn store<B: Tables>(&self, leases: Leases) -> Store<B> {
         self.store_in(leases, Currency::USD)
     }
 
     /// The same, of a service whose default is another currency.
-    pub(crate) fn store_in<S: Store>(&self, leases: Leases, default: Currency) -> S {
-        S::open(&self.url, leases, default).unwrap()
+    pub(crate) fn store_in<B: Tables>(&self, leases: Leases, default: Currency) -> Store<B> {
+        Store::open(&self.url, leases, default).unwrap()
     }
 }
 
-impl Fresh for SqliteStore {
+impl Fresh for Sqlite {
     async fn empty() -> Place {
         let directory = TempDir::with_prefix("order-service-").unwrap();
         let url = DatabaseUrl::Sqlite(directory.path().join("order.db"));
@@ -88,7 +86,7 @@ impl Fresh for SqliteStore {
     }
 }
 
-impl Fresh for PostgresStore {
+impl Fresh for Postgres {
     async fn empty() -> Place {
         let server = shared_postgres::shared().await;
         let url = server.create_database().await.unwrap().parse().unwrap();
@@ -153,14 +151,18 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
 }
 
 /// Claims a key that must be free.
-pub(crate) async fn claim<S: Store>(store: &mut S, request: &Request) -> Claim {
+pub(crate) async fn claim<B: Tables>(store: &mut Store<B>, request: &Request) -> Claim {
     match store.claim(&[new_claim(request)]).await.unwrap().remove(0) {
         Claimed::Mine(claim) => claim,
         other @ (Claimed::Taken | Claimed::Unpriced(_)) => panic!("not claimed: {other:?}"),
     }
 }
 
-/// Settles one claim.
-pub(crate) async fn settle<S: Store>(store: &mut S, claim: &Claim, verdict: Verdict) -> Settled {
-    store.settle(&[settlement(claim, verdict)]).await.unwrap().remove(0)
+/// Decides one claim.
+pub(crate) async fn decide<B: Tables>(
+    store: &mut Store<B>,
+    claim: &Claim,
+    verdict: Verdict,
+) -> Settled {
+    store.decide(&[settlement(claim, verdict)]).await.unwrap().remove(0)
 }

@@ -68,21 +68,24 @@ impl AuthArgs {
     /// How callers are recognised, and where to listen.
     pub(super) fn validate(
         self,
-        listen: Option<&str>,
+        listen: (Option<&str>, Option<&str>),
         default: SocketAddr,
         has_client_ca: bool,
         judge: &mut Judge<'_>,
-    ) -> (Option<AuthConfig>, SocketAddr) {
+    ) -> (Option<AuthConfig>, SocketAddr, Option<SocketAddr>) {
         let reload_interval =
             judge.time("--auth-reload-interval", &self.auth_reload_interval, TICK..=DAY);
         let mode = judge.problems.parse("--auth", &self.auth, mode).unwrap_or(Mode::Off);
-        let listen = self.listen(mode, listen, default, judge);
+        let (listen, admin_grpc) = (
+            self.listen(mode, listen.0, default, judge),
+            self.listen_for_administrators(mode, listen.1, judge),
+        );
         if mode != Mode::Off && self.auth_insecure_listen {
             judge.problems.add("--auth-insecure-listen", "is for --auth off alone");
         }
         self.refuse_what_has_no_effect(mode, judge);
         let config = self.config(mode, has_client_ca, reload_interval, judge);
-        (config, listen)
+        (config, listen, admin_grpc)
     }
 
     /// Loopback by default while anybody may do everything; every address otherwise.
@@ -93,18 +96,33 @@ impl AuthArgs {
         default: SocketAddr,
         judge: &mut Judge<'_>,
     ) -> SocketAddr {
-        let is_open = mode == Mode::Off && !self.auth_insecure_listen;
+        let is_open = self.is_open(mode);
         let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), default.port());
         let default = if is_open { default } else { anywhere };
         let listen = judge.address("--listen", listen, default);
-        if is_open && !listen.ip().to_canonical().is_loopback() {
-            let why = format_args!(
-                "{listen} is not loopback, and with --auth off anybody who reaches it may do everything: set --auth, or \
-                 --auth-insecure-listen if that is wanted"
-            );
-            judge.problems.add("--listen", why);
+        if is_open {
+            want_loopback("--listen", listen, judge);
         }
         listen
+    }
+
+    fn listen_for_administrators(
+        &self,
+        mode: Mode,
+        listen: Option<&str>,
+        judge: &mut Judge<'_>,
+    ) -> Option<SocketAddr> {
+        let flag = "--admin-grpc-listen";
+        let listen = judge.optional_address(flag, listen)?;
+        if self.is_open(mode) {
+            want_loopback(flag, listen, judge);
+        }
+        Some(listen)
+    }
+
+    /// Anybody may do everything, and that this is wanted was not said.
+    fn is_open(&self, mode: Mode) -> bool {
+        mode == Mode::Off && !self.auth_insecure_listen
     }
 
     /// A flag that is set and does nothing would let its operator believe otherwise.
@@ -165,6 +183,16 @@ impl Mode {
 
     fn takes_certificates(self) -> bool {
         matches!(self, Self::Mtls | Self::Both)
+    }
+}
+
+fn want_loopback(flag: &str, listen: SocketAddr, judge: &mut Judge<'_>) {
+    if !listen.ip().to_canonical().is_loopback() {
+        let why = format_args!(
+            "{listen} is not loopback, and with --auth off anybody who reaches it may do everything: set --auth, or \
+             --auth-insecure-listen if that is wanted"
+        );
+        judge.problems.add(flag, why);
     }
 }
 

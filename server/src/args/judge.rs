@@ -37,11 +37,14 @@ impl Judge<'_> {
         raw: Option<&str>,
         default: SocketAddr,
     ) -> SocketAddr {
-        let Some(raw) = raw else { return default };
+        self.optional_address(flag, raw).unwrap_or(default)
+    }
+
+    pub(super) fn optional_address(&mut self, flag: &str, raw: Option<&str>) -> Option<SocketAddr> {
         let parse = |raw: &str| {
             raw.parse().map_err(|_| "is not an address with port, such as 0.0.0.0:50051 or [::]:0")
         };
-        self.problems.parse(flag, raw, parse).unwrap_or(default)
+        self.problems.parse(flag, raw?, parse)
     }
 
     pub(super) fn tls(&mut self, paths: TlsPaths) -> Option<TlsFiles> {
@@ -102,6 +105,15 @@ impl Judge<'_> {
             raw.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
                 format!("is not a number between {} and {}", range.start(), range.end())
             })
+        };
+        self.problems.parse(flag, raw, parse).unwrap_or_default()
+    }
+
+    pub(super) fn switch(&mut self, flag: &str, raw: &str) -> bool {
+        let parse = |raw: &str| match raw {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("is neither on nor off"),
         };
         self.problems.parse(flag, raw, parse).unwrap_or_default()
     }

@@ -123,7 +123,11 @@ impl Gate {
     }
 
     /// A token that was sent is judged, and a bad one is no better for the certificate beside it.
-    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<Principal, Denied> {
+    pub(crate) async fn authenticate(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+    ) -> Result<Principal, Denied> {
         if self.config.tokens.is_some()
             && let Some(token) = bearer_token(headers)?
         {

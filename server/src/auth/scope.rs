@@ -60,6 +60,11 @@ impl<T> Owned<T> {
         Self { account, request }
     }
 
+    /// Whose account it is about, for the audit trail: of a denied request too.
+    pub fn account(&self) -> i64 {
+        self.account
+    }
+
     /// The request, if its account is within the scope.
     ///
     /// # Errors

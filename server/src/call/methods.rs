@@ -22,6 +22,8 @@ pub(crate) struct Method {
     name: String,
     unary: bool,
     infrastructure: bool,
+    audited: bool,
+    administrative: bool,
     rule: Rule,
     started: Counter,
     retried: Counter,
@@ -29,16 +31,37 @@ pub(crate) struct Method {
     durations: [OnceLock<Histogram>; CODES],
 }
 
+/// Methods that a service wants treated otherwise, as `package.Service/Method`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// They have lines in the audit trail.
+    pub(crate) audited: &'static [&'static str],
+    /// They are served on the administrators' listener, if there is one.
+    pub(crate) administrative: &'static [&'static str],
+}
+
 /// gRPC's codes are 0 to 16.
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, unary: bool, rule: Rule) -> Arc<Self> {
+    fn new(name: String, unary: bool, rule: Rule, marks: Marks) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
         let durations = std::array::from_fn(|_code| OnceLock::new());
-        Arc::new(Self { name, unary, infrastructure, rule, started, retried, durations })
+        let audited = marks.audited.contains(&name.as_str());
+        let administrative = marks.administrative.contains(&name.as_str());
+        Arc::new(Self {
+            name,
+            unary,
+            infrastructure,
+            audited,
+            administrative,
+            rule,
+            started,
+            retried,
+            durations,
+        })
     }
 
     /// `package.Service/Method`, or `other`.
@@ -54,6 +77,16 @@ impl Method {
     /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
+    }
+
+    /// Whether its calls have lines in the audit trail.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.audited
+    }
+
+    /// Whether it belongs on the administrators' listener.
+    pub(crate) fn is_administrative(&self) -> bool {
+        self.administrative
     }
 
     /// What it asks of its callers.
@@ -100,6 +133,7 @@ impl Methods {
         descriptor_sets: &[&[u8]],
         services: &[&str],
         rules: &HashMap<&str, Access>,
+        marks: Marks,
     ) -> Result<Self, prost::DecodeError> {
         let rule = |name: &str| rules.get(name).copied().map_or(Rule::Missing, Rule::Access);
         let mut known = HashMap::new();
@@ -107,18 +141,23 @@ impl Methods {
             for file in FileDescriptorSet::decode(*encoded)?.file {
                 known.extend(methods_in(&file, services).map(|(name, unary)| {
                     let rule = rule(&name);
-                    (format!("/{name}"), Method::new(name, unary, rule))
+                    (format!("/{name}"), Method::new(name, unary, rule, marks))
                 }));
             }
         }
-        Ok(Self { known, other: Method::new("other".to_owned(), false, Rule::NoMethod) })
+        let other = Method::new("other".to_owned(), false, Rule::NoMethod, Marks::default());
+        Ok(Self { known, other })
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(&format!("/{name}"))
     }
 
     /// Methods that have no rule, and rules that have no method, sorted.
     pub(crate) fn at_odds_with(&self, rules: &HashMap<&str, Access>) -> Vec<String> {
         let methods = self.known.values().filter(|method| method.rule == Rule::Missing);
         let methods = methods.map(|method| method.name.clone());
-        let is_served = |name: &&&str| self.known.contains_key(&format!("/{name}"));
+        let is_served = |name: &&&str| self.knows(name);
         let rules = rules.keys().filter(|name| !is_served(name)).map(ToString::to_string);
         let mut odd: Vec<_> = methods.chain(rules).collect();
         odd.sort_unstable();
@@ -159,14 +198,16 @@ mod tests {
     fn methods_come_from_descriptors_and_the_rest_is_other() {
         let sets =
             [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
+        let marks = Marks { audited: &["grpc.health.v1.Health/Check"], administrative: &[] };
         let rules = HashMap::from([
             ("grpc.health.v1.Health/Check", Access::Open),
             ("grpc.health.v1.Health/Chuck", Access::Open),
         ]);
-        let methods = Methods::of(&sets, &["grpc.health.v1.Health"], &rules).unwrap();
+        let methods = Methods::of(&sets, &["grpc.health.v1.Health"], &rules, marks).unwrap();
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
+        assert!(check.is_audited() && !check.is_administrative());
         assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
         let not_served = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         assert_eq!(methods.find(not_served).name(), "other");

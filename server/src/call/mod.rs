@@ -1,4 +1,4 @@
-//! What happens around every call, outer to inner: record → caller and rights → admit → deadline → panic guard →
+//! What happens around every call, outer to inner: record → port → caller and rights → admit → deadline → panic guard →
 //! decompression and message size → the tonic service.
 //!
 //! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a
@@ -34,14 +34,15 @@ pub use deadline::Deadline;
 
 pub(crate) use admission::Admission;
 pub(crate) use body::ResponseBody;
-pub(crate) use methods::Methods;
-pub(crate) use record::{Activity, Totals};
+pub(crate) use methods::{Marks, Method, Methods};
+pub(crate) use record::{Activity, Totals, code_name};
 
 use crate::PeerCertificate;
 use crate::auth::{Admitted, Gate, Peer};
+use crate::surface::Arrival;
+use crate::trail::{Pending, Trail};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
-use methods::Method;
 use record::Record;
 
 /// What all calls of a server share.
@@ -53,6 +54,8 @@ pub(crate) struct Calls {
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) admission: Admission,
     pub(crate) totals: Arc<Totals>,
+    /// `None`: it is off.
+    pub(crate) trail: Option<Arc<Trail>>,
     pub(crate) max_message_bytes: u32,
     pub(crate) default_deadline: Duration,
 }
@@ -62,6 +65,7 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) arrival: Arrival,
     /// What its client proved to be.
     pub(crate) certificate: Option<PeerCertificate>,
     pub(crate) peer: Arc<Peer>,
@@ -79,9 +83,17 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
-        let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
-        let (calls, peer) = (self.calls.clone(), self.peer.clone());
-        let answer = async move { Ok(calls.answer(request, &peer, &method, record).await) };
+        let mut record =
+            self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
+        if let Some(trail) = self.calls.trail.clone().filter(|_| method.is_audited()) {
+            let trace_id = trace::trace_id(request.headers());
+            let pending = Pending::new(trail, self.arrival.peer, trace_id, now());
+            request.extensions_mut().insert(pending.audit());
+            record.audit(pending);
+        }
+
+        let (connection, calls) = (self.clone(), self.calls.clone());
+        let answer = async move { Ok(calls.answer(request, &connection, &method, record).await) };
         Box::pin(answer.instrument(span))
     }
 }
@@ -90,11 +102,14 @@ impl Calls {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
-        peer: &Peer,
+        connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
-        match self.identify(request.headers(), peer, method).await {
+        if let Err(elsewhere) = connection.arrival.surface.check(method) {
+            return ResponseBody::refusal(elsewhere, &mut record);
+        }
+        match self.identify(request.headers(), &connection.peer, method, &mut record).await {
             Ok(caller) => caller.mark(request.extensions_mut()),
             Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
         }
@@ -114,18 +129,31 @@ impl Calls {
         }
     }
 
-    /// Who calls, and how far it may go.
+    /// Who calls, and how far it may go. The audit trail is told who is denied, too.
     async fn identify(
         &self,
         headers: &HeaderMap,
         peer: &Peer,
         method: &Method,
+        record: &mut Record,
     ) -> Result<Admitted, Status> {
-        let Some(gate) = &self.gate else { return Ok(Admitted::anybody()) };
-        gate.admit(method.rule(), peer, headers).await.map_err(|denied| {
-            tracing::debug!(%denied, peer = ?peer.address, "call refused");
-            gate.refusal(denied)
-        })
+        let admitted = match &self.gate {
+            None => Admitted::anybody(),
+            Some(gate) => match gate.admit(method.rule(), peer, headers).await {
+                Ok(admitted) => admitted,
+                Err(denied) => {
+                    tracing::debug!(%denied, peer = ?peer.address, "call refused");
+                    if method.is_audited()
+                        && let Ok(known) = gate.authenticate(peer, headers).await
+                    {
+                        record.called_by(&known);
+                    }
+                    return Err(gate.refusal(denied));
+                }
+            },
+        };
+        record.called_by(&admitted.principal);
+        Ok(admitted)
     }
 
     async fn serve(

@@ -9,4 +9,8 @@ mod readiness;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod surface;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod trail;

@@ -16,7 +16,9 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use server::{Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger};
+use server::{
+    Audit, Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -58,6 +60,7 @@ impl Drop for Running {
 impl Probe {
     async fn act(mut self, request: tonic::Request<String>) -> Result<String, Status> {
         let _running = Running::begin(&self.running);
+        Audit::of(request.extensions()).set("text", request.get_ref().as_str());
         match request.get_ref().as_str() {
             "wait" => {
                 let opened = self.gate.wait_for(|open| *open).await;
@@ -151,6 +154,7 @@ fn descriptors() -> &'static [u8] {
 pub(crate) struct Pod {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) admin_grpc: Option<SocketAddr>,
     pub(crate) trigger: Trigger,
     gate: watch::Sender<bool>,
     running: Arc<AtomicUsize>,
@@ -171,11 +175,13 @@ impl Pod {
         let running = Arc::new(AtomicUsize::new(0));
         let probe = Probe { gate: gate.subscribe(), running: running.clone() };
         let server = Server::new(config).service(probe).reflection(descriptors());
+        let server = server.audited(&["test.Probe/Do"]).administrative(&["test.Probe/Stream"]);
         let bound: Bound = server.readiness("database", check).bind().await.unwrap();
         let (address, admin) = (bound.local_addr(), bound.admin_addr());
+        let admin_grpc = bound.admin_grpc_addr();
         let (trigger, signals) = Signals::by_hand();
         let ran = tokio::spawn(bound.run(signals));
-        Self { address, admin, trigger, gate, running, ran }
+        Self { address, admin, admin_grpc, trigger, gate, running, ran }
     }
 
     pub(crate) fn open_gate(&self) {

@@ -26,3 +26,7 @@ mod redis;
 mod restarts;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod surface;
+#[cfg(test)]
+mod trail;

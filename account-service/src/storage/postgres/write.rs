@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::id::{AccountId, OrderRef};
+use proto::id::{AccountId, Actor, OrderRef};
 use sqlx::{PgConnection, postgres::PgQueryResult};
 use time::OffsetDateTime;
 
@@ -126,13 +126,15 @@ pub(super) async fn deposits(connection: &mut PgConnection, rows: &[Deposit]) ->
         return Ok(());
     }
     let result = sqlx::query(
-        "INSERT INTO deposits (account_id, deposit_id, amount, created_at)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::numeric[], $4::timestamptz[])",
+        "INSERT INTO deposits (account_id, deposit_id, amount, created_at, deposited_by)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::numeric[], $4::timestamptz[],
+             $5::text[])",
     )
     .bind(column(rows, |row| row.account_id.get()))
     .bind(column(rows, |row| row.deposit_id.as_str()))
     .bind(column(rows, |row| row.amount.decimal()))
     .bind(column(rows, |row| row.created_at))
+    .bind(column(rows, |row| row.by.as_ref().map(Actor::as_str)))
     .execute(connection)
     .await?;
     all(rows, &result)
@@ -143,15 +145,16 @@ pub(super) async fn refunds(connection: &mut PgConnection, rows: &[Refund]) -> s
         return Ok(());
     }
     let result = sqlx::query(
-        "INSERT INTO refunds (account_id, reserve_id, refund_id, amount, created_at)
+        "INSERT INTO refunds (account_id, reserve_id, refund_id, amount, created_at, refunded_by)
          SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[],
-             $5::timestamptz[])",
+             $5::timestamptz[], $6::text[])",
     )
     .bind(column(rows, |row| row.account_id.get()))
     .bind(column(rows, |row| row.reserve_id.as_str()))
     .bind(column(rows, |row| row.refund_id.as_str()))
     .bind(column(rows, |row| row.amount.decimal()))
     .bind(column(rows, |row| row.created_at))
+    .bind(column(rows, |row| row.by.as_ref().map(Actor::as_str)))
     .execute(connection)
     .await?;
     all(rows, &result)

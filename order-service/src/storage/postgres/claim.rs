@@ -1,12 +1,5 @@
 //! T0: claiming keys.
 //!
-//! The INSERT on the primary key is the check and the lock (A10). It is a statement of its own: a duplicate that
-//! arrives meanwhile waits for one short commit, not for the whole order.
-//!
-//! **Orders speak for their keys.** A key that placed an order is never free again, though its row be dropped with its
-//! day: a claim looks among the orders too. So whoever asks later runs nothing, and no request that is not the key's
-//! stands in for its owner, not even for a moment.
-//!
 //! **Midnight.** The partition's day is part of the primary key, so two duplicates on either side of midnight meet
 //! different unique indexes. A claim therefore looks for the key in the other days too. That leaves one race: both
 //! claims under way at once, neither seeing the other. Near midnight, and only then, claims of one key take a
@@ -14,21 +7,24 @@
 //! long (`statement_timeout`). Should the clocks play tricks all the same, the unique key on `orders` is the last fence.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-use database::{Postgres, Transaction};
-use failpoint::{Safeguard, is_off};
+use database::Postgres;
 use proto::{Currency, id::ProductId};
-use sqlx::{PgConnection, Row};
-use time::{Date, OffsetDateTime};
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use time::OffsetDateTime;
+#[cfg(feature = "failpoints")]
 use uuid::Uuid;
 
 use super::rows;
 use crate::{
     order::request::Price,
-    storage::{self, Claimed, NewClaim},
+    storage::{
+        NewClaim,
+        tables::{Claiming, Inserted},
+    },
 };
 
 /// How near is near: many times longer than a statement may take, and than clocks drift between two claims.
@@ -45,10 +41,7 @@ const PRICES: &str = "SELECT product_id, price, currency FROM products WHERE pro
 
 /// A scalar subquery is looked up key by key. Asked with NOT EXISTS, the planner makes an anti join of it that reads the
 /// whole day.
-macro_rules! claim_unless {
-    ($there_is_more:literal) => {
-        concat!(
-            "
+pub(super) const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, currency,
         request, created_at
@@ -63,128 +56,84 @@ macro_rules! claim_unless {
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
           AND (other.day < (now() AT TIME ZONE 'UTC')::date OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
         LIMIT 1
-    ) IS NULL",
-            $there_is_more,
-            "
-    ON CONFLICT DO NOTHING
-    RETURNING order_id, day, created_at"
-        )
-    };
-}
-
-const CLAIM: &str = claim_unless!(
-    "
+    ) IS NULL
       AND (
         SELECT placed.order_id FROM orders AS placed
         WHERE placed.account_id = c.account_id AND placed.idempotency_key = c.idempotency_key
-    ) IS NULL"
-);
+    ) IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING order_id, day, created_at";
 
-/// What [`Safeguard::OrderUnique`] keeps from happening.
-const CLAIM_WHATEVER_WAS_PLACED: &str = claim_unless!("");
+impl Claiming for Postgres {
+    fn must_lock_keys(now: Option<OffsetDateTime>) -> bool {
+        now.is_none_or(near_midnight)
+    }
 
-pub(super) struct ClaimKeys<'a> {
-    pub(super) claims: &'a [NewClaim],
-    pub(super) lease: Duration,
-    /// Take the midnight lock; the work must then run in a transaction.
-    pub(super) serialise: bool,
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
+    async fn lock_keys(
+        connection: &mut PgConnection,
+        claims: &[(&NewClaim, Price)],
+    ) -> sqlx::Result<()> {
+        sqlx::query(LOCK)
+            .bind(claims.iter().map(|(c, _)| c.request.account.get()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(c, _)| c.request.key.as_str()).collect::<Vec<_>>())
+            .execute(connection)
+            .await
+            .map(drop)
+    }
 
-pub(super) struct ClaimedKeys {
-    pub(super) answers: Vec<Claimed>,
-    /// The database's clock, when a row said it.
-    pub(super) now: Option<OffsetDateTime>,
+    async fn prices(
+        connection: &mut PgConnection,
+        products: &BTreeSet<ProductId>,
+        default: Currency,
+    ) -> sqlx::Result<HashMap<ProductId, Price>> {
+        let products: Vec<_> = products.iter().map(|product| product.get()).collect();
+        let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
+        let price = |row: &PgRow| {
+            let product = ProductId::new(row.try_get("product_id")?).map_err(rows::odd)?;
+            let amount = rows::money(row, "price")?;
+            Ok((product, Price { amount, currency: rows::currency(row, default)? }))
+        };
+        found.iter().map(price).collect()
+    }
+
+    async fn insert_claims(
+        connection: &mut PgConnection,
+        claims: &[(&NewClaim, Price)],
+        lease: Duration,
+    ) -> sqlx::Result<Inserted> {
+        let claim = CLAIM;
+        #[cfg(feature = "failpoints")]
+        let claim = super::mutants::claim(claim);
+        let digests: Vec<_> = claims.iter().map(|(c, _)| c.request.digest()).collect();
+
+        let inserted = sqlx::query(claim)
+            .bind(claims.iter().map(|(c, _)| c.request.account.get()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(c, _)| c.request.key.as_str()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(c, _)| c.order_id).collect::<Vec<_>>())
+            .bind(digests.iter().map(|digest| digest.as_bytes()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, price)| price.amount.decimal()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(c, _)| c.request.basket.to_json()).collect::<Vec<_>>())
+            .bind(lease.as_secs_f64())
+            .bind(claims.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, price)| price.currency.code()).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+
+        let now = inserted.first().map(|row| row.try_get("created_at")).transpose()?;
+        let day = |row: &PgRow| Ok((row.try_get("order_id")?, row.try_get("day")?));
+        Ok(Inserted { days: inserted.iter().map(day).collect::<sqlx::Result<_>>()?, now })
+    }
+
+    #[cfg(feature = "failpoints")]
+    async fn uncommit(connection: &mut PgConnection, orders: Vec<Uuid>) -> sqlx::Result<()> {
+        super::mutants::uncommit(connection, orders).await
+    }
 }
 
 /// Whether a claim made now could overlap with one of another day.
-pub(super) fn near_midnight(now: OffsetDateTime) -> bool {
+fn near_midnight(now: OffsetDateTime) -> bool {
     let into_day = now.time() - time::Time::MIDNIGHT;
     into_day < MIDNIGHT_WINDOW || into_day > time::Duration::DAY - MIDNIGHT_WINDOW
-}
-
-impl Transaction<Postgres> for ClaimKeys<'_> {
-    const NAME: &'static str = "claim";
-    type Output = ClaimedKeys;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<ClaimedKeys> {
-        let prices = prices(connection, self.claims, self.default).await?;
-        let price = |claim: &NewClaim| claim.request.price(&prices, self.default);
-        let priced: Vec<_> = self.claims.iter().map(price).collect();
-        let askers = storage::askers(self.claims, &priced);
-        let (days, now) = self.insert(connection, &askers).await?;
-        #[cfg(feature = "failpoints")]
-        super::mutants::uncommit(connection, days.keys().copied()).await?;
-        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Price>)| {
-            let day = asked.and_then(|_| days.get(&claim.order_id).copied());
-            claim.answer(*price, day)
-        };
-        let answers = self.claims.iter().zip(&priced).zip(&askers).map(answer).collect();
-        Ok(ClaimedKeys { answers, now })
-    }
-}
-
-impl ClaimKeys<'_> {
-    /// Inserts those that are asked about, at these prices. Answers the day of each order that got its key.
-    pub(super) async fn insert(
-        &self,
-        connection: &mut PgConnection,
-        askers: &[Option<Price>],
-    ) -> sqlx::Result<(HashMap<Uuid, Date>, Option<OffsetDateTime>)> {
-        // One order for all writers, so that two batches with keys in common do not deadlock.
-        let mut rows: Vec<_> = self
-            .claims
-            .iter()
-            .zip(askers)
-            .filter_map(|(claim, price)| price.map(|price| (claim, price)))
-            .collect();
-        rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
-        let accounts: Vec<_> = rows.iter().map(|(c, _)| c.request.account.get()).collect();
-        let keys: Vec<_> = rows.iter().map(|(c, _)| c.request.key.as_str()).collect();
-        if self.serialise {
-            sqlx::query(LOCK).bind(&accounts).bind(&keys).execute(&mut *connection).await?;
-        }
-        let digests: Vec<_> = rows.iter().map(|(c, _)| c.request.digest()).collect();
-        let orders_speak = !is_off(Safeguard::OrderUnique);
-        let claim = if orders_speak { CLAIM } else { CLAIM_WHATEVER_WAS_PLACED };
-        let inserted = sqlx::query(claim)
-            .bind(&accounts)
-            .bind(&keys)
-            .bind(rows.iter().map(|(c, _)| c.order_id).collect::<Vec<_>>())
-            .bind(digests.iter().map(|digest| digest.as_bytes()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|(_, price)| price.amount.decimal()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|(c, _)| c.request.basket.to_json()).collect::<Vec<_>>())
-            .bind(self.lease.as_secs_f64())
-            .bind(rows.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
-            .bind(rows.iter().map(|(_, price)| price.currency.code()).collect::<Vec<_>>())
-            .fetch_all(connection)
-            .await?;
-        let now = inserted.first().map(|row| row.try_get("created_at")).transpose()?;
-        let day = |row: &sqlx::postgres::PgRow| Ok((row.try_get("order_id")?, row.try_get("day")?));
-        Ok((inserted.iter().map(day).collect::<sqlx::Result<_>>()?, now))
-    }
-}
-
-/// Reads what the products of all baskets cost now; nothing is asked when no basket has lines.
-async fn prices(
-    connection: &mut PgConnection,
-    claims: &[NewClaim],
-    default: Currency,
-) -> sqlx::Result<HashMap<ProductId, Price>> {
-    let lines = claims.iter().flat_map(|claim| claim.request.basket.lines());
-    let products: HashSet<i64> = lines.map(|line| line.product_id.get()).collect();
-    if products.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let products: Vec<i64> = products.into_iter().collect();
-    let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
-    let price = |row: &sqlx::postgres::PgRow| {
-        let product = ProductId::new(row.try_get("product_id")?).map_err(rows::odd)?;
-        let amount = rows::money(row, "price")?;
-        Ok((product, Price { amount, currency: rows::currency(row, default)? }))
-    };
-    found.iter().map(price).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
 //! D, T1 and T5: reading keys, taking them over, handing them back.
-//!
-//! For a key whose row is gone its order speaks. It is looked for after the row, and only where there is none, so that
-//! an order that is placed in between is seen.
 
 use std::{collections::HashSet, time::Duration};
 
-use database::{Postgres, Transaction};
-use failpoint::{Safeguard, is_off};
+use database::Postgres;
 use proto::{
     Currency,
     id::{AccountId, IdempotencyKey},
@@ -14,15 +10,19 @@ use proto::{
 use sqlx::{PgConnection, Row, postgres::PgRow, query::Query};
 use uuid::Uuid;
 
-use super::{orders, rows};
+use super::rows;
 use crate::{
     order::key::{Claim, KeyRow},
-    storage::{Overdue, found::Found},
+    storage::{
+        Overdue,
+        tables::{Keys, Taken},
+    },
 };
 
 /// Should a key ever have two rows, the one that placed an order speaks for it, else the earlier.
 ///
-/// A row speaks for its key as long as it is there. Looked up key by key: as a plain join the planner may read the whole day in the order of its index.
+/// A row speaks for its key as long as it is there. Looked up key by key: as a plain join the planner may read the whole day
+/// in the order of its index.
 const READ: &str = "
     SELECT k.*, k.lease_until <= now() AS lease_over
     FROM UNNEST($1::bigint[], $2::text[]) AS c (account_id, idempotency_key)
@@ -67,118 +67,63 @@ const OVERDUE: &str = "
     ORDER BY k.lease_until
     LIMIT $2";
 
-pub(super) struct ReadKeys<'a> {
-    pub(super) keys: &'a [(AccountId, IdempotencyKey)],
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Postgres> for ReadKeys<'_> {
-    const NAME: &'static str = "read_keys";
-    type Output = Vec<Option<KeyRow>>;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+impl Keys for Postgres {
+    async fn key_rows(
+        connection: &mut PgConnection,
+        keys: &[(AccountId, IdempotencyKey)],
+        default: Currency,
+    ) -> sqlx::Result<Vec<KeyRow>> {
         let found = sqlx::query(READ)
-            .bind(self.keys.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
-            .bind(self.keys.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
-            .fetch_all(&mut *connection)
+            .bind(keys.iter().map(|(account, _)| account.get()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+            .fetch_all(connection)
             .await?;
-        let keyed = |row| {
-            let row = rows::key_row(row, self.default)?;
-            Ok(((row.claim.request.account, row.claim.request.key.clone()), row))
-        };
-        let mut found = found.iter().map(keyed).collect::<sqlx::Result<Found<_, _>>>()?;
-        if is_off(Safeguard::OrderUnique) {
-            return Ok(found.answers(self.keys));
-        }
-
-        let gone = found.missing(self.keys);
-        let gone = gone.iter().map(|(account, key)| (*account, key));
-        let placed = orders::by_keys(connection, gone, self.default).await?;
-        found.extend(placed.into_iter().map(|(name, order)| (name, KeyRow::of_order(&order))));
-        Ok(found.answers(self.keys))
+        found.iter().map(|row| rows::key_row(row, default)).collect()
     }
-}
 
-pub(super) struct TakeOver<'a> {
-    pub(super) seen: &'a [Claim],
-    pub(super) lease: Duration,
-}
-
-impl Transaction<Postgres> for TakeOver<'_> {
-    const NAME: &'static str = "take_over";
-    type Output = Vec<Option<Claim>>;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
-        let taken = bind_claims(sqlx::query(TAKE_OVER), self.seen)
-            .bind(self.lease.as_secs_f64())
+    async fn take_over(
+        connection: &mut PgConnection,
+        seen: &[Claim],
+        lease: Duration,
+    ) -> sqlx::Result<HashSet<Taken>> {
+        let taken = bind_claims(sqlx::query(TAKE_OVER), seen)
+            .bind(lease.as_secs_f64())
             .fetch_all(connection)
             .await?;
         let seen =
             |row: &PgRow| Ok((row.try_get("order_id")?, row.try_get("day")?, row.try_get("seen")?));
-        let mut taken = taken.iter().map(seen).collect::<sqlx::Result<HashSet<_>>>()?;
-        // One of equal claims takes the key over. The others come too late.
-        let mut take = |claim: &Claim| {
-            let is_taken = taken.remove(&(claim.order_id, claim.day, claim.fence));
-            is_taken.then(|| Claim { fence: claim.fence + 1, ..claim.clone() })
-        };
-        Ok(self.seen.iter().map(&mut take).collect())
+        taken.iter().map(seen).collect()
     }
-}
 
-pub(super) struct Amend<'a> {
-    pub(super) claims: &'a [Claim],
-}
-
-impl Transaction<Postgres> for Amend<'_> {
-    const NAME: &'static str = "amend";
-    type Output = Vec<bool>;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Vec<bool>> {
-        let amended = bind_claims(sqlx::query(AMEND), self.claims)
-            .bind(self.claims.iter().map(|claim| claim.amount.decimal()).collect::<Vec<_>>())
+    async fn amend(
+        connection: &mut PgConnection,
+        claims: &[Claim],
+    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
+        let amended = bind_claims(sqlx::query(AMEND), claims)
+            .bind(claims.iter().map(|claim| claim.amount.decimal()).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
-
-        let held = amended.iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("fence")?)));
-        let held: HashSet<(Uuid, i32)> = held.collect::<sqlx::Result<_>>()?;
-        Ok(self.claims.iter().map(|claim| held.contains(&(claim.order_id, claim.fence))).collect())
+        amended.iter().map(rows::held).collect()
     }
-}
 
-pub(super) struct HandBack<'a> {
-    pub(super) claims: &'a [Claim],
-}
-
-impl Transaction<Postgres> for HandBack<'_> {
-    const NAME: &'static str = "hand_back";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        bind_claims(sqlx::query(HAND_BACK), self.claims).execute(connection).await.map(drop)
+    async fn hand_back(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
+        bind_claims(sqlx::query(HAND_BACK), claims).execute(connection).await.map(drop)
     }
-}
 
-pub(super) struct ReadOverdue {
-    pub(super) limit: usize,
-    pub(super) give_up: Duration,
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Postgres> for ReadOverdue {
-    const NAME: &'static str = "read_overdue";
-    type Output = Vec<Overdue>;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+    async fn overdue(
+        connection: &mut PgConnection,
+        limit: usize,
+        give_up: Duration,
+        default: Currency,
+    ) -> sqlx::Result<Vec<Overdue>> {
         let found = sqlx::query(OVERDUE)
-            .bind(self.give_up.as_secs_f64())
-            .bind(self.limit as i64)
+            .bind(give_up.as_secs_f64())
+            .bind(limit as i64)
             .fetch_all(connection)
             .await?;
-        let overdue = |row: &sqlx::postgres::PgRow| {
+        let overdue = |row: &PgRow| {
             let give_up = row.try_get("give_up")?;
-            Ok(Overdue { row: rows::key_row(row, self.default)?, give_up })
+            Ok(Overdue { row: rows::key_row(row, default)?, give_up })
         };
         found.iter().map(overdue).collect()
     }

@@ -1,17 +1,17 @@
 //! The outbox: what the account service must still be told.
-//!
-//! A row is written with a lease for the process that wrote it, which tells the account service at once and deletes
-//! the row. A row that is tried again and again is leased longer each time, up to eight times as long. Only when that process dies or fails does the row fall due for somebody else.
 
 use std::{collections::HashSet, time::Duration};
 
-use database::{Postgres, Transaction};
+use database::Postgres;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{keys::PgQuery, rows};
 use crate::{
     order::{Action, Notice},
-    storage::outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
+    storage::{
+        outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
+        tables::{NoticeName, Outbox},
+    },
 };
 
 const INSERT: &str = "
@@ -52,68 +52,44 @@ const REFUSE: &str = "
     WHERE o.account_id = t.account_id AND o.order_id = t.order_id AND o.action = t.action
     RETURNING o.account_id, o.order_id, o.action, o.amount, t.refused IS DISTINCT FROM t.reason AS is_new";
 
-/// Writes notices, leased to this process.
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    notices: &[&Notice],
-    lease: Duration,
-) -> sqlx::Result<()> {
-    if notices.is_empty() {
-        return Ok(());
+impl Outbox for Postgres {
+    async fn insert_notices(
+        connection: &mut PgConnection,
+        notices: &[&Notice],
+        lease: Duration,
+    ) -> sqlx::Result<()> {
+        bind_names(sqlx::query(INSERT), notices)
+            .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
+            .bind(lease.as_secs_f64())
+            .execute(connection)
+            .await
+            .map(drop)
     }
-    bind_names(sqlx::query(INSERT), notices)
-        .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
-        .bind(lease.as_secs_f64())
-        .execute(connection)
-        .await
-        .map(drop)
-}
 
-pub(super) struct LeaseNotices {
-    pub(super) limit: usize,
-    pub(super) lease: Duration,
-}
-
-impl Transaction<Postgres> for LeaseNotices {
-    const NAME: &'static str = "lease_notices";
-    type Output = Vec<Notice>;
-    const IS_COUNTED: bool = false;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Self::Output> {
+    async fn lease_notices(
+        connection: &mut PgConnection,
+        limit: usize,
+        lease: Duration,
+    ) -> sqlx::Result<Vec<Notice>> {
         let leased = sqlx::query(LEASE)
-            .bind(self.lease.as_secs_f64())
-            .bind(self.limit as i64)
+            .bind(lease.as_secs_f64())
+            .bind(limit as i64)
             .fetch_all(connection)
             .await?;
         leased.iter().map(notice).collect()
     }
-}
 
-pub(super) struct FinishNotices<'a> {
-    pub(super) notices: &'a [Notice],
-}
-
-impl Transaction<Postgres> for FinishNotices<'_> {
-    const NAME: &'static str = "finish_notices";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let notices: Vec<_> = self.notices.iter().collect();
+    async fn delete_notices(connection: &mut PgConnection, notices: &[Notice]) -> sqlx::Result<()> {
+        let notices: Vec<_> = notices.iter().collect();
         bind_names(sqlx::query(FINISH), &notices).execute(connection).await.map(drop)
     }
-}
 
-pub(super) struct RefuseNotices<'a> {
-    pub(super) refused: &'a [RefusedNotice],
-}
-
-impl Transaction<Postgres> for RefuseNotices<'_> {
-    const NAME: &'static str = "refuse_notices";
-    type Output = Vec<bool>;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> sqlx::Result<Vec<bool>> {
-        let notices: Vec<_> = self.refused.iter().map(|refused| &refused.notice).collect();
-        let reasons: Vec<_> = self.refused.iter().map(|refused| refused.reason.as_str()).collect();
+    async fn refuse_notices(
+        connection: &mut PgConnection,
+        refused: &[RefusedNotice],
+    ) -> sqlx::Result<HashSet<NoticeName>> {
+        let notices: Vec<_> = refused.iter().map(|refused| &refused.notice).collect();
+        let reasons: Vec<_> = refused.iter().map(|refused| refused.reason.as_str()).collect();
         let written = bind_names(sqlx::query(REFUSE), &notices)
             .bind(reasons)
             .bind(REFUSED_PAUSE_MIN.as_secs_f64())
@@ -128,9 +104,7 @@ impl Transaction<Postgres> for RefuseNotices<'_> {
                 new.insert((account, order_id, action));
             }
         }
-        // Only the first of equal ones is new.
-        let is_new = |it: &Notice| new.remove(&(it.account, it.order_id, it.action));
-        Ok(notices.into_iter().map(is_new).collect())
+        Ok(new)
     }
 }
 

@@ -7,12 +7,12 @@
 //! table is locked against both for an instant. Where a long reader keeps that lock away, claims queue behind the attempt,
 //! so it lasts [`LOCK_TIMEOUT`] and no longer, and [`crate::housekeeping`] tries ever more rarely.
 
-use database::{Postgres, Transaction};
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use database::{PgOptions, Postgres, Session, StoreError, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Row, migrate::MigrateError};
 use time::{Date, Duration};
 
-use super::{lifetimes, rows};
-use crate::storage::KeyLifetime;
+use super::{indexes, lifetimes, rows};
+use crate::storage::{KeyLifetime, tables::Upkeep};
 
 /// How many days ahead partitions exist: this long the service could be unable to make one before a claim fails.
 const DAYS_AHEAD: i64 = 3;
@@ -34,20 +34,53 @@ const TODAY: &str = "SELECT (now() AT TIME ZONE 'UTC')::date AS today";
 
 const PREFIX: &str = "idempotency_keys_";
 
-pub(super) struct MakeRoom {
-    pub(super) lifetime: KeyLifetime,
+struct MakeRoom {
+    lifetime: KeyLifetime,
 }
 
-pub(super) struct DaysAhead;
+struct DaysAhead;
 
-pub(super) struct DropOld {
-    pub(super) lifetime: KeyLifetime,
+struct DropOld {
+    lifetime: KeyLifetime,
 }
 
 /// The partitions that there are, on a day.
 struct Days {
     today: Date,
     names: Vec<String>,
+}
+
+impl Upkeep for Postgres {
+    async fn after_migrating(
+        session: &mut Session<Self>,
+        options: &PgOptions,
+        lifetime: KeyLifetime,
+    ) -> Result<(), MigrateError> {
+        indexes::build(options).await?;
+        let kept = async {
+            Self::make_room(session, lifetime).await?;
+            Self::keep_keys(session, lifetime).await
+        };
+        kept.await.map(drop).map_err(|error| MigrateError::Source(error.into()))
+    }
+
+    async fn make_room(
+        session: &mut Session<Self>,
+        lifetime: KeyLifetime,
+    ) -> Result<(), StoreError> {
+        session.transact(&mut MakeRoom { lifetime }).await
+    }
+
+    async fn days_ahead(session: &mut Session<Self>) -> Result<Option<i64>, StoreError> {
+        session.read(&mut DaysAhead).await.map(Some)
+    }
+
+    async fn keep_keys(
+        session: &mut Session<Self>,
+        lifetime: KeyLifetime,
+    ) -> Result<u64, StoreError> {
+        session.transact(&mut DropOld { lifetime }).await
+    }
 }
 
 impl Transaction<Postgres> for MakeRoom {

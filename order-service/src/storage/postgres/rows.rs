@@ -11,6 +11,7 @@ use proto::{
 };
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
 
 use crate::order::{
     Order,
@@ -22,6 +23,11 @@ use crate::order::{
 /// Reports a stored value that cannot be ours.
 pub(super) fn odd(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(problem.into())
+}
+
+/// A claim whose fence holds. Columns: order_id, fence.
+pub(super) fn held(row: &PgRow) -> sqlx::Result<(Uuid, i32)> {
+    Ok((row.try_get("order_id")?, row.try_get("fence")?))
 }
 
 pub(super) fn money(row: &PgRow, column: &str) -> sqlx::Result<Money> {

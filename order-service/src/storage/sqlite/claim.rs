@@ -1,22 +1,26 @@
-//! T0: claiming keys. The INSERT on the primary key is the check and the lock (A10). A key that placed an order is never
-//! free again, though its row be pruned: orders speak for their keys.
+//! T0: claiming keys.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
 use data_encoding::HEXLOWER;
-use database::{Sqlite, Transaction};
+use database::Sqlite;
 use proto::{Currency, id::ProductId};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
+use time::OffsetDateTime;
+#[cfg(feature = "failpoints")]
 use uuid::Uuid;
 
-use super::rows::{self, Micros};
+use super::rows;
 use crate::{
     order::request::Price,
-    storage::{self, Claimed, NewClaim},
+    storage::{
+        NewClaim,
+        tables::{Claiming, Inserted},
+    },
 };
 
 const PRICES: &str = "
@@ -35,79 +39,66 @@ const CLAIM: &str = "
     ON CONFLICT DO NOTHING
     RETURNING order_id";
 
-pub(super) struct ClaimKeys<'a> {
-    pub(super) claims: &'a [NewClaim],
-    pub(super) lease: Duration,
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for ClaimKeys<'_> {
-    const NAME: &'static str = "claim";
-    type Output = Vec<Claimed>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Claimed>> {
-        let now = rows::now(connection).await?;
-        let day = rows::time(now)?.date();
-        let prices = prices(connection, self.claims, self.default).await?;
-        let price = |claim: &NewClaim| claim.request.price(&prices, self.default);
-        let priced: Vec<_> = self.claims.iter().map(price).collect();
-        let askers = storage::askers(self.claims, &priced);
-        let mine = self.insert(connection, &askers, now).await?;
-        let answer = |((claim, price), asked): ((&NewClaim, &Result<_, _>), &Option<Price>)| {
-            let got = asked.filter(|_| mine.contains(&claim.order_id)).map(|_| day);
-            claim.answer(*price, got)
-        };
-        Ok(self.claims.iter().zip(&priced).zip(&askers).map(answer).collect())
+impl Claiming for Sqlite {
+    /// All keys are under one index, and there is one writer.
+    fn must_lock_keys(_: Option<OffsetDateTime>) -> bool {
+        false
     }
-}
 
-impl ClaimKeys<'_> {
-    /// Inserts those that are asked about, at these prices. Answers the orders that got their keys.
-    async fn insert(
-        &self,
+    async fn lock_keys(_: &mut SqliteConnection, _: &[(&NewClaim, Price)]) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn prices(
         connection: &mut SqliteConnection,
-        askers: &[Option<Price>],
-        now: Micros,
-    ) -> sqlx::Result<HashSet<Uuid>> {
-        let row = |(claim, price): (&NewClaim, &Option<Price>)| {
-            let request = &claim.request;
-            let price = (*price)?;
-            Some(json!([
-                request.account.get(),
-                request.key.as_str(),
-                rows::id(claim.order_id),
-                HEXLOWER.encode(request.digest().as_bytes()),
-                price.amount.units(),
-                request.basket.to_json(),
-                price.currency.code(),
-                claim.fence,
-            ]))
+        products: &BTreeSet<ProductId>,
+        default: Currency,
+    ) -> sqlx::Result<HashMap<ProductId, Price>> {
+        let query = sqlx::query(PRICES).bind(rows::products(products));
+        let found = query.fetch_all(connection).await?;
+        let price = |row| {
+            let amount = rows::money(row, "price")?;
+            let currency = rows::currency(row, default)?;
+            Ok((rows::product_id(row)?, Price { amount, currency }))
         };
+        found.iter().map(price).collect()
+    }
+
+    async fn insert_claims(
+        connection: &mut SqliteConnection,
+        claims: &[(&NewClaim, Price)],
+        lease: Duration,
+    ) -> sqlx::Result<Inserted> {
+        let now = rows::now(connection).await?;
+        let at = rows::time(now)?;
         let inserted = sqlx::query(CLAIM)
-            .bind(rows::table(self.claims.iter().zip(askers).filter_map(row)))
-            .bind(now + rows::micros(self.lease))
+            .bind(rows::table(claims.iter().map(row)))
+            .bind(now + rows::micros(lease))
             .bind(now)
             .fetch_all(connection)
             .await?;
-        inserted.iter().map(|row| row.try_get("order_id")).collect()
+
+        let day = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("order_id")?, at.date()));
+        Ok(Inserted { days: inserted.iter().map(day).collect::<sqlx::Result<_>>()?, now: Some(at) })
+    }
+
+    #[cfg(feature = "failpoints")]
+    async fn uncommit(_: &mut SqliteConnection, _: Vec<Uuid>) -> sqlx::Result<()> {
+        // This safeguard is switched off on PostgreSQL only.
+        Ok(())
     }
 }
 
-/// Reads what the products of all baskets cost now; nothing is asked when no basket has lines.
-async fn prices(
-    connection: &mut SqliteConnection,
-    claims: &[NewClaim],
-    default: Currency,
-) -> sqlx::Result<HashMap<ProductId, Price>> {
-    let Some(products) = rows::products(claims.iter().map(|claim| &claim.request.basket)) else {
-        return Ok(HashMap::new());
-    };
-    let found = sqlx::query(PRICES).bind(products).fetch_all(connection).await?;
-    let price = |row| {
-        let amount = rows::money(row, "price")?;
-        let currency = rows::currency(row, default)?;
-        Ok((rows::product_id(row)?, Price { amount, currency }))
-    };
-    found.iter().map(price).collect()
+fn row((claim, price): &(&NewClaim, Price)) -> Value {
+    let request = &claim.request;
+    json!([
+        request.account.get(),
+        request.key.as_str(),
+        rows::id(claim.order_id),
+        HEXLOWER.encode(request.digest().as_bytes()),
+        price.amount.units(),
+        request.basket.to_json(),
+        price.currency.code(),
+        claim.fence,
+    ])
 }

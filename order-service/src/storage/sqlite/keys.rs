@@ -1,30 +1,26 @@
-//! D, T1 and T5: reading keys, taking them over, handing them back; and letting go of old ones.
+//! D, T1 and T5: reading keys, taking them over, handing them back.
 //!
 //! A row that was let go of and claimed anew has the id of the order again, but a fence of its own; versions before drew
 //! ids and began at fence 1. So a fence check names both.
-//! For a key whose row is gone its order speaks. It is looked for after the row, so that one that is placed in between
-//! is seen.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use database::{Sqlite, Transaction};
+use database::Sqlite;
 use proto::{
     Currency,
     id::{AccountId, IdempotencyKey},
 };
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
 
-use super::{
-    orders,
-    rows::{self, Micros},
-};
+use super::rows;
 use crate::{
     order::key::{Claim, KeyRow},
-    storage::Overdue,
+    storage::{
+        Overdue,
+        tables::{Keys, Taken},
+    },
 };
-
-/// Old keys that one round lets go of: a short write, so that orders do not wait for it.
-pub(super) const PRUNE_AT_ONCE: i64 = 500;
 
 const READ: &str = "SELECT * FROM idempotency_keys WHERE account_id = ?1 AND idempotency_key = ?2";
 
@@ -46,79 +42,51 @@ const OVERDUE: &str = "
     SELECT *, created_at <= ?1 - ?2 AS give_up FROM idempotency_keys
     WHERE status = 'PROCESSING' AND lease_until <= ?1 ORDER BY lease_until LIMIT ?3";
 
-const PRUNE: &str = "
-    DELETE FROM idempotency_keys WHERE (account_id, idempotency_key) IN (
-        SELECT account_id, idempotency_key FROM idempotency_keys WHERE decided_at < ?1 LIMIT ?2
-    )";
-
-pub(super) struct ReadKeys<'a> {
-    pub(super) keys: &'a [(AccountId, IdempotencyKey)],
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for ReadKeys<'_> {
-    const NAME: &'static str = "read_keys";
-    type Output = Vec<Option<KeyRow>>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+impl Keys for Sqlite {
+    async fn key_rows(
+        connection: &mut SqliteConnection,
+        keys: &[(AccountId, IdempotencyKey)],
+        default: Currency,
+    ) -> sqlx::Result<Vec<KeyRow>> {
         let now = rows::now(connection).await?;
-        let mut keys = Vec::with_capacity(self.keys.len());
-        for (account, key) in self.keys {
+        let mut found = Vec::with_capacity(keys.len());
+        for (account, key) in keys {
             let query = sqlx::query(READ).bind(account.get()).bind(key.as_str());
-            keys.push(match query.fetch_optional(&mut *connection).await? {
-                Some(row) => Some(rows::key_row(&row, now, self.default)?),
-                None => {
-                    let name = (*account, key);
-                    let placed = orders::by_keys(connection, &[name], self.default).await?;
-                    placed.values().next().map(KeyRow::of_order)
-                }
-            });
+            if let Some(row) = query.fetch_optional(&mut *connection).await? {
+                found.push(rows::key_row(&row, now, default)?);
+            }
         }
-        Ok(keys)
+        Ok(found)
     }
-}
 
-pub(super) struct TakeOver<'a> {
-    pub(super) seen: &'a [Claim],
-    pub(super) lease: Duration,
-}
-
-impl Transaction<Sqlite> for TakeOver<'_> {
-    const NAME: &'static str = "take_over";
-    type Output = Vec<Option<Claim>>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+    async fn take_over(
+        connection: &mut SqliteConnection,
+        seen: &[Claim],
+        lease: Duration,
+    ) -> sqlx::Result<HashSet<Taken>> {
         let now = rows::now(connection).await?;
-        let mut taken = Vec::with_capacity(self.seen.len());
-        for claim in self.seen {
+        let mut taken = HashSet::new();
+        for claim in seen {
             let row = sqlx::query(TAKE_OVER)
                 .bind(claim.request.account.get())
                 .bind(claim.request.key.as_str())
                 .bind(claim.fence)
-                .bind(now + rows::micros(self.lease))
+                .bind(now + rows::micros(lease))
                 .bind(now)
                 .bind(claim.order_id)
                 .fetch_optional(&mut *connection)
                 .await?;
-            let fence = row.map(|row| row.try_get("fence")).transpose()?;
-            taken.push(fence.map(|fence| Claim { fence, ..claim.clone() }));
+            taken.extend(row.map(|_| (claim.order_id, claim.day, claim.fence)));
         }
         Ok(taken)
     }
-}
 
-pub(super) struct Amend<'a> {
-    pub(super) claims: &'a [Claim],
-}
-
-impl Transaction<Sqlite> for Amend<'_> {
-    const NAME: &'static str = "amend";
-    type Output = Vec<bool>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<bool>> {
-        let mut held = Vec::with_capacity(self.claims.len());
-        for claim in self.claims {
+    async fn amend(
+        connection: &mut SqliteConnection,
+        claims: &[Claim],
+    ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
+        let mut held = HashSet::new();
+        for claim in claims {
             let amended = sqlx::query(AMEND)
                 .bind(claim.request.account.get())
                 .bind(claim.request.key.as_str())
@@ -127,23 +95,16 @@ impl Transaction<Sqlite> for Amend<'_> {
                 .bind(claim.amount.units())
                 .execute(&mut *connection)
                 .await?;
-            held.push(amended.rows_affected() > 0);
+            if amended.rows_affected() > 0 {
+                held.insert((claim.order_id, claim.fence));
+            }
         }
         Ok(held)
     }
-}
 
-pub(super) struct HandBack<'a> {
-    pub(super) claims: &'a [Claim],
-}
-
-impl Transaction<Sqlite> for HandBack<'_> {
-    const NAME: &'static str = "hand_back";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    async fn hand_back(connection: &mut SqliteConnection, claims: &[Claim]) -> sqlx::Result<()> {
         let now = rows::now(connection).await?;
-        for claim in self.claims {
+        for claim in claims {
             sqlx::query(HAND_BACK)
                 .bind(claim.request.account.get())
                 .bind(claim.request.key.as_str())
@@ -155,47 +116,24 @@ impl Transaction<Sqlite> for HandBack<'_> {
         }
         Ok(())
     }
-}
 
-pub(super) struct ReadOverdue {
-    pub(super) limit: usize,
-    pub(super) give_up: Duration,
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for ReadOverdue {
-    const NAME: &'static str = "read_overdue";
-    type Output = Vec<Overdue>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
+    async fn overdue(
+        connection: &mut SqliteConnection,
+        limit: usize,
+        give_up: Duration,
+        default: Currency,
+    ) -> sqlx::Result<Vec<Overdue>> {
         let now = rows::now(connection).await?;
         let found = sqlx::query(OVERDUE)
             .bind(now)
-            .bind(rows::micros(self.give_up))
-            .bind(self.limit as i64)
+            .bind(rows::micros(give_up))
+            .bind(limit as i64)
             .fetch_all(connection)
             .await?;
-        let overdue = |row: &sqlx::sqlite::SqliteRow| {
+        let overdue = |row: &SqliteRow| {
             let give_up = row.try_get("give_up")?;
-            Ok(Overdue { row: rows::key_row(row, now, self.default)?, give_up })
+            Ok(Overdue { row: rows::key_row(row, now, default)?, give_up })
         };
         found.iter().map(overdue).collect()
-    }
-}
-
-/// Lets go of keys that were decided before a time.
-pub(super) struct Prune {
-    pub(super) before: Micros,
-}
-
-impl Transaction<Sqlite> for Prune {
-    const NAME: &'static str = "prune_keys";
-    type Output = u64;
-    const IS_COUNTED: bool = false;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<u64> {
-        let query = sqlx::query(PRUNE).bind(self.before).bind(PRUNE_AT_ONCE);
-        query.execute(connection).await.map(|gone| gone.rows_affected())
     }
 }

@@ -1,23 +1,19 @@
-//! Orders and payments: written by settling, read, listed, cancelled.
+//! Orders and payments: written, read, listed, cancelled.
 
-use std::time::Duration;
-
-use database::{Sqlite, Transaction};
+use database::Sqlite;
 use proto::{
     Currency,
-    id::{AccountId, IdempotencyKey},
+    id::{AccountId, Actor, IdempotencyKey},
 };
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    outbox,
-    rows::{self, Micros},
-};
+use super::rows;
 use crate::{
-    order::{Order, decision::Earlier, request::Request},
-    storage::{Cancelled, Cursor, OrdersPage},
+    order::{Order, decision::Earlier},
+    storage::tables::Orders,
 };
 
 /// Rows, of this and of the next: account, order, amount, time, key, basket, payment, currency.
@@ -49,183 +45,107 @@ const LIST: &str = "
 
 const PLACED_AT: &str = "SELECT created_at FROM orders WHERE account_id = ?1 AND order_id = ?2";
 
-const CANCEL_ORDER: &str =
-    "UPDATE orders SET status = 'CANCELLED' WHERE account_id = ?1 AND order_id = ?2";
+const CANCEL_ORDER: &str = "
+    UPDATE orders SET status = 'CANCELLED', cancelled_by = ?3 WHERE account_id = ?1 AND order_id = ?2";
 
 const REFUND_PAYMENT: &str =
     "UPDATE payments SET status = 'REFUNDED' WHERE account_id = ?1 AND order_id = ?2";
 
-const RETURN_STOCK: &str = "UPDATE products SET stock = stock + ?2 WHERE product_id = ?1";
-
-/// Writes new orders with their payments.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    orders: &[&Order],
-) -> sqlx::Result<()> {
-    if orders.is_empty() {
-        return Ok(());
+impl Orders for Sqlite {
+    async fn insert_orders(
+        connection: &mut SqliteConnection,
+        orders: &[&Order],
+    ) -> sqlx::Result<()> {
+        let placed = orders.iter().map(|order| {
+            json!([
+                order.account.get(),
+                rows::id(order.order_id),
+                order.amount.units(),
+                rows::micros_of(order.placed_at),
+                order.key.as_str(),
+                order.basket.to_json(),
+                rows::id(order.payment_id),
+                order.currency.code(),
+            ])
+        });
+        let placed = rows::table(placed);
+        for statement in [INSERT_ORDERS, INSERT_PAYMENTS] {
+            sqlx::query(statement).bind(&placed).execute(&mut *connection).await?;
+        }
+        Ok(())
     }
-    let placed = orders.iter().map(|order| {
-        json!([
-            order.account.get(),
-            rows::id(order.order_id),
-            order.amount.units(),
-            rows::micros_of(order.placed_at),
-            order.key.as_str(),
-            order.basket.to_json(),
-            rows::id(order.payment_id),
-            order.currency.code(),
-        ])
-    });
-    let placed = rows::table(placed);
-    for statement in [INSERT_ORDERS, INSERT_PAYMENTS] {
-        sqlx::query(statement).bind(&placed).execute(&mut *connection).await?;
+
+    async fn orders_of_keys(
+        connection: &mut SqliteConnection,
+        keys: &[(AccountId, &IdempotencyKey)],
+        default: Currency,
+    ) -> sqlx::Result<Earlier> {
+        let keys = keys.iter().map(|(account, key)| json!([account.get(), key.as_str()]));
+        let found = sqlx::query(BY_KEYS).bind(rows::table(keys)).fetch_all(connection).await?;
+        let order = |row| {
+            let order = rows::order(row, default)?;
+            Ok(((order.account, order.key.clone()), order))
+        };
+        found.iter().map(order).collect()
     }
-    Ok(())
-}
 
-/// Finds orders that the keys of these requests made before.
-pub(super) async fn earlier<'a>(
-    connection: &mut SqliteConnection,
-    requests: impl Iterator<Item = &'a Request>,
-    default: Currency,
-) -> sqlx::Result<Earlier> {
-    let keys: Vec<_> = requests.map(|request| (request.account, &request.key)).collect();
-    by_keys(connection, &keys, default).await
-}
-
-/// Finds the orders that these keys made. Nothing is asked about no keys.
-pub(super) async fn by_keys(
-    connection: &mut SqliteConnection,
-    keys: &[(AccountId, &IdempotencyKey)],
-    default: Currency,
-) -> sqlx::Result<Earlier> {
-    if keys.is_empty() {
-        return Ok(Earlier::new());
-    }
-    let keys = keys.iter().map(|(account, key)| json!([account.get(), key.as_str()]));
-    let found = sqlx::query(BY_KEYS).bind(rows::table(keys)).fetch_all(connection).await?;
-    let order = |row| {
-        let order = rows::order(row, default)?;
-        Ok(((order.account, order.key.clone()), order))
-    };
-    found.iter().map(order).collect()
-}
-
-pub(super) struct ReadOrders<'a> {
-    pub(super) ids: &'a [(AccountId, Uuid)],
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for ReadOrders<'_> {
-    const NAME: &'static str = "read_orders";
-    type Output = Vec<Option<Order>>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let mut orders = Vec::with_capacity(self.ids.len());
-        for (account, order_id) in self.ids {
+    async fn orders(
+        connection: &mut SqliteConnection,
+        ids: &[(AccountId, Uuid)],
+        default: Currency,
+    ) -> sqlx::Result<Vec<Order>> {
+        let mut orders = Vec::with_capacity(ids.len());
+        for (account, order_id) in ids {
             let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
-            let row = query.fetch_optional(&mut *connection).await?;
-            let order = |row| rows::order(row, self.default);
-            orders.push(row.as_ref().map(order).transpose()?);
+            if let Some(row) = query.fetch_optional(&mut *connection).await? {
+                orders.push(rows::order(&row, default)?);
+            }
         }
         Ok(orders)
     }
-}
 
-pub(super) struct ListOrders<'a> {
-    pub(super) pages: &'a [OrdersPage],
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for ListOrders<'_> {
-    const NAME: &'static str = "list_orders";
-    type Output = Vec<Vec<Order>>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let mut lists = Vec::with_capacity(self.pages.len());
-        for (account, after, limit) in self.pages {
-            let Some((placed_at, order_id)) = bound(connection, *account, *after).await? else {
-                lists.push(Vec::new());
-                continue;
-            };
-            let query = sqlx::query(LIST).bind(account.get()).bind(placed_at).bind(order_id);
-            let found = query.bind(*limit as i64).fetch_all(&mut *connection).await?;
-            lists.push(
-                found
-                    .iter()
-                    .map(|row| rows::order(row, self.default))
-                    .collect::<sqlx::Result<_>>()?,
-            );
-        }
-        Ok(lists)
+    async fn lock_orders(
+        connection: &mut SqliteConnection,
+        ids: &[(AccountId, Uuid)],
+        default: Currency,
+    ) -> sqlx::Result<Vec<Order>> {
+        Self::orders(connection, ids, default).await
     }
-}
 
-/// Where a page begins: before this time and id. `None`: after an order that is not there.
-async fn bound(
-    connection: &mut SqliteConnection,
-    account: AccountId,
-    after: Option<Cursor>,
-) -> sqlx::Result<Option<(Micros, Uuid)>> {
-    match after {
-        None => Ok(Some((Micros::MAX, Uuid::max()))),
-        Some(Cursor::Order { placed_at, order_id }) => {
-            Ok(Some((rows::micros_of(placed_at), order_id)))
+    async fn write_cancelled(
+        connection: &mut SqliteConnection,
+        orders: &[(&Order, Option<&Actor>)],
+    ) -> sqlx::Result<()> {
+        for (order, by) in orders {
+            let named =
+                |statement| sqlx::query(statement).bind(order.account.get()).bind(order.order_id);
+            let cancel = named(CANCEL_ORDER).bind(by.map(Actor::as_str));
+            cancel.execute(&mut *connection).await?;
+            named(REFUND_PAYMENT).execute(&mut *connection).await?;
         }
-        Some(Cursor::Id(order_id)) => {
-            let query = sqlx::query(PLACED_AT).bind(account.get()).bind(order_id);
-            let row = query.fetch_optional(connection).await?;
-            row.map(|row| Ok((row.try_get("created_at")?, order_id))).transpose()
-        }
+        Ok(())
     }
-}
 
-pub(super) struct Cancel<'a> {
-    pub(super) orders: &'a [(AccountId, Uuid)],
-    pub(super) lease: Duration,
-    /// What rows are in that name no currency.
-    pub(super) default: Currency,
-}
-
-impl Transaction<Sqlite> for Cancel<'_> {
-    const NAME: &'static str = "cancel";
-    type Output = Vec<Option<Cancelled>>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let mut cancelled = Vec::with_capacity(self.orders.len());
-        for (account, order_id) in self.orders {
-            cancelled.push(self.cancel(connection, *account, *order_id).await?);
-        }
-        Ok(cancelled)
-    }
-}
-
-impl Cancel<'_> {
-    async fn cancel(
-        &self,
+    async fn placed_at(
         connection: &mut SqliteConnection,
         account: AccountId,
         order_id: Uuid,
-    ) -> sqlx::Result<Option<Cancelled>> {
-        let query = sqlx::query(BY_ID).bind(account.get()).bind(order_id);
-        let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
-        let mut order = rows::order(&row, self.default)?;
-        let Some(notice) = order.cancel() else {
-            return Ok(Some(Cancelled { order, notice: None }));
-        };
-        for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
-            let query = sqlx::query(statement).bind(account.get()).bind(order_id);
-            query.execute(&mut *connection).await?;
-        }
-        for line in order.basket.lines() {
-            let query = sqlx::query(RETURN_STOCK).bind(line.product_id.get()).bind(line.quantity);
-            query.execute(&mut *connection).await?;
-        }
-        let due = rows::now(connection).await? + rows::micros(self.lease);
-        outbox::insert(connection, &[&notice], due).await?;
-        Ok(Some(Cancelled { order, notice: Some(notice) }))
+    ) -> sqlx::Result<Option<OffsetDateTime>> {
+        let query = sqlx::query(PLACED_AT).bind(account.get()).bind(order_id);
+        let row = query.fetch_optional(connection).await?;
+        row.map(|row| rows::time(row.try_get("created_at")?)).transpose()
+    }
+
+    async fn page_of_orders(
+        connection: &mut SqliteConnection,
+        account: AccountId,
+        (placed_at, order_id): (OffsetDateTime, Uuid),
+        limit: usize,
+        default: Currency,
+    ) -> sqlx::Result<Vec<Order>> {
+        let before = rows::micros_of(placed_at);
+        let query = sqlx::query(LIST).bind(account.get()).bind(before).bind(order_id);
+        let found = query.bind(limit as i64).fetch_all(connection).await?;
+        found.iter().map(|row| rows::order(row, default)).collect()
     }
 }

@@ -1,15 +1,18 @@
-//! The outbox: what the account service must still be told. See `postgres/outbox.rs`.
+//! The outbox: what the account service must still be told.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use database::{Sqlite, Transaction};
+use database::Sqlite;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::rows::{self, Micros};
 use crate::{
     order::{Action, Notice},
-    storage::outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
+    storage::{
+        outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
+        tables::{NoticeName, Outbox},
+    },
 };
 
 const INSERT: &str = "
@@ -39,76 +42,60 @@ const REFUSE: &str = "
         due_at = ?5 + min(?7, ?6 << min(max(attempts, 1) - 1, 30))
     WHERE account_id = ?1 AND order_id = ?2 AND action = ?3";
 
-/// Writes notices, leased to this process until `due`.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    notices: &[&Notice],
-    due: Micros,
-) -> sqlx::Result<()> {
-    if notices.is_empty() {
-        return Ok(());
+impl Outbox for Sqlite {
+    async fn insert_notices(
+        connection: &mut SqliteConnection,
+        notices: &[&Notice],
+        lease: Duration,
+    ) -> sqlx::Result<()> {
+        let due = rows::now(connection).await? + rows::micros(lease);
+        let rows = rows::table(notices.iter().copied().map(row));
+        sqlx::query(INSERT).bind(rows).bind(due).execute(connection).await.map(drop)
     }
-    let rows = rows::table(notices.iter().copied().map(row));
-    sqlx::query(INSERT).bind(rows).bind(due).execute(connection).await.map(drop)
+
+    async fn lease_notices(
+        connection: &mut SqliteConnection,
+        limit: usize,
+        lease: Duration,
+    ) -> sqlx::Result<Vec<Notice>> {
+        let now = rows::now(connection).await?;
+        let leased = sqlx::query(LEASE)
+            .bind(now)
+            .bind(rows::micros(lease))
+            .bind(limit as i64)
+            .fetch_all(connection)
+            .await?;
+        leased.iter().map(notice).collect()
+    }
+
+    async fn delete_notices(
+        connection: &mut SqliteConnection,
+        notices: &[Notice],
+    ) -> sqlx::Result<()> {
+        let rows = rows::table(notices.iter().map(row));
+        sqlx::query(FINISH).bind(rows).execute(connection).await.map(drop)
+    }
+
+    async fn refuse_notices(
+        connection: &mut SqliteConnection,
+        refused: &[RefusedNotice],
+    ) -> sqlx::Result<HashSet<NoticeName>> {
+        let now = rows::now(connection).await?;
+        let mut new = HashSet::new();
+        for refused in refused {
+            let Notice { account, order_id, action, .. } = refused.notice;
+            if refuse(connection, refused, now).await? {
+                new.insert((account, order_id, action));
+            }
+        }
+        Ok(new)
+    }
 }
 
 /// What names a row, and its amount.
 fn row(notice: &Notice) -> Value {
     let order = rows::id(notice.order_id);
     json!([notice.account.get(), order, notice.action.as_str(), notice.amount.units()])
-}
-
-pub(super) struct LeaseNotices {
-    pub(super) limit: usize,
-    pub(super) lease: Duration,
-}
-
-impl Transaction<Sqlite> for LeaseNotices {
-    const NAME: &'static str = "lease_notices";
-    type Output = Vec<Notice>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Self::Output> {
-        let now = rows::now(connection).await?;
-        let leased = sqlx::query(LEASE)
-            .bind(now)
-            .bind(rows::micros(self.lease))
-            .bind(self.limit as i64)
-            .fetch_all(connection)
-            .await?;
-        leased.iter().map(notice).collect()
-    }
-}
-
-pub(super) struct FinishNotices<'a> {
-    pub(super) notices: &'a [Notice],
-}
-
-impl Transaction<Sqlite> for FinishNotices<'_> {
-    const NAME: &'static str = "finish_notices";
-    type Output = ();
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        let rows = rows::table(self.notices.iter().map(row));
-        sqlx::query(FINISH).bind(rows).execute(connection).await.map(drop)
-    }
-}
-
-pub(super) struct RefuseNotices<'a> {
-    pub(super) refused: &'a [RefusedNotice],
-}
-
-impl Transaction<Sqlite> for RefuseNotices<'_> {
-    const NAME: &'static str = "refuse_notices";
-    type Output = Vec<bool>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<bool>> {
-        let now = rows::now(connection).await?;
-        let mut new = Vec::with_capacity(self.refused.len());
-        for refused in self.refused {
-            new.push(refuse(connection, refused, now).await?);
-        }
-        Ok(new)
-    }
 }
 
 /// Answers whether this refusal is new.

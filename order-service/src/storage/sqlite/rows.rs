@@ -36,11 +36,10 @@ pub(super) fn id(id: Uuid) -> String {
     id.simple().to_string()
 }
 
-/// The products of these baskets as an array for `json_each`. `None`: there are none.
-pub(super) fn products<'a>(baskets: impl Iterator<Item = &'a Basket>) -> Option<String> {
-    let products: BTreeSet<_> =
-        baskets.flat_map(Basket::lines).map(|line| line.product_id.get()).collect();
-    (!products.is_empty()).then(|| json!(products).to_string())
+/// Products as an array for `json_each`.
+pub(super) fn products(products: &BTreeSet<ProductId>) -> String {
+    let ids: Vec<_> = products.iter().map(|product| product.get()).collect();
+    json!(ids).to_string()
 }
 
 /// The database's clock.

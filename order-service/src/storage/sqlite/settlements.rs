@@ -1,8 +1,8 @@
-//! The outbox as an operator sees it. See `postgres/settlements.rs`.
+//! The outbox as an operator sees it: what stands there, and what is done about it by hand.
 
 use std::time::Duration;
 
-use database::{Sqlite, Transaction};
+use database::Sqlite;
 use proto::id::AccountId;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -12,8 +12,11 @@ use super::{
     rows::{self, Micros},
 };
 use crate::{
-    order::{Action, Notice},
-    storage::outbox::{Backlog, Resolved, STUCK_MAX, Waiting},
+    order::Notice,
+    storage::{
+        outbox::{Backlog, Waiting},
+        tables::{NoticeName, Settlements},
+    },
 };
 
 /// Each look-up has a partial index, in which the rows are not that their writers settle at once.
@@ -26,12 +29,6 @@ const WAITING: &str = "
     WHERE ?1 IS NULL OR (account_id, order_id, action) > (?1, ?2, ?3)
     ORDER BY account_id, order_id, action
     LIMIT ?4";
-
-const STUCK: &str = "
-    SELECT * FROM outbox
-    WHERE refused IS NOT NULL OR created_at < ?1
-    ORDER BY account_id, order_id, action
-    LIMIT ?2";
 
 const HASTEN: &str = "
     UPDATE outbox SET due_at = ?3 WHERE account_id = ?1 AND order_id = ?2 RETURNING *";
@@ -46,13 +43,8 @@ const RECORD: &str = "
 
 const DELETE: &str = "DELETE FROM outbox WHERE account_id = ?1 AND order_id = ?2 AND action = ?3";
 
-pub(super) struct ReadBacklog;
-
-impl Transaction<Sqlite> for ReadBacklog {
-    const NAME: &'static str = "read_backlog";
-    type Output = Backlog;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Backlog> {
+impl Settlements for Sqlite {
+    async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Backlog> {
         let now = rows::now(connection).await?;
         let row = sqlx::query(BACKLOG).fetch_one(connection).await?;
         let oldest: Option<Micros> = row.try_get("oldest")?;
@@ -62,92 +54,54 @@ impl Transaction<Sqlite> for ReadBacklog {
             oldest: Duration::from_micros(u64::try_from(age).unwrap_or_default()),
         })
     }
-}
 
-pub(super) struct ReadWaiting<'a> {
-    pub(super) after: Option<&'a Notice>,
-    pub(super) limit: usize,
-}
-
-impl Transaction<Sqlite> for ReadWaiting<'_> {
-    const NAME: &'static str = "read_waiting";
-    type Output = Vec<Waiting>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Waiting>> {
+    async fn waiting(
+        connection: &mut SqliteConnection,
+        after: Option<&Notice>,
+        limit: usize,
+    ) -> sqlx::Result<Vec<Waiting>> {
         let found = sqlx::query(WAITING)
-            .bind(self.after.map(|notice| notice.account.get()))
-            .bind(self.after.map(|notice| notice.order_id))
-            .bind(self.after.map(|notice| notice.action.as_str()))
-            .bind(self.limit as i64)
+            .bind(after.map(|notice| notice.account.get()))
+            .bind(after.map(|notice| notice.order_id))
+            .bind(after.map(|notice| notice.action.as_str()))
+            .bind(limit as i64)
             .fetch_all(connection)
             .await?;
         found.iter().map(waiting).collect()
     }
-}
 
-pub(super) struct ReadStuck {
-    pub(super) age_max: Duration,
-}
-
-impl Transaction<Sqlite> for ReadStuck {
-    const NAME: &'static str = "read_stuck";
-    type Output = Vec<Waiting>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Waiting>> {
-        let since = rows::now(connection).await? - rows::micros(self.age_max);
-        let query = sqlx::query(STUCK).bind(since).bind(STUCK_MAX as i64);
-        query.fetch_all(connection).await?.iter().map(waiting).collect()
-    }
-}
-
-pub(super) struct Hasten {
-    pub(super) account: AccountId,
-    pub(super) order_id: Uuid,
-}
-
-impl Transaction<Sqlite> for Hasten {
-    const NAME: &'static str = "hasten";
-    type Output = Vec<Waiting>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Waiting>> {
+    async fn hasten(
+        connection: &mut SqliteConnection,
+        account: AccountId,
+        order_id: Uuid,
+    ) -> sqlx::Result<Vec<Waiting>> {
         let now = rows::now(connection).await?;
-        let query = sqlx::query(HASTEN).bind(self.account.get()).bind(self.order_id).bind(now);
+        let query = sqlx::query(HASTEN).bind(account.get()).bind(order_id).bind(now);
         query.fetch_all(connection).await?.iter().map(waiting).collect()
     }
-}
 
-pub(super) struct Resolve<'a> {
-    pub(super) account: AccountId,
-    pub(super) order_id: Uuid,
-    pub(super) action: Action,
-    pub(super) note: &'a str,
-}
+    async fn lock_notice(
+        connection: &mut SqliteConnection,
+        (account, order_id, action): NoticeName,
+    ) -> sqlx::Result<Option<Waiting>> {
+        let query = sqlx::query(READ).bind(account.get()).bind(order_id).bind(action.as_str());
+        query.fetch_optional(connection).await?.as_ref().map(waiting).transpose()
+    }
 
-impl Transaction<Sqlite> for Resolve<'_> {
-    const NAME: &'static str = "resolve";
-    type Output = Resolved;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Resolved> {
-        let Self { account, order_id, action, note } = self;
+    async fn give_up_notice(
+        connection: &mut SqliteConnection,
+        (account, order_id, action): NoticeName,
+        note: &str,
+    ) -> sqlx::Result<()> {
         let now = rows::now(connection).await?;
         let named =
-            |query| sqlx::query(query).bind(account.get()).bind(*order_id).bind(action.as_str());
-
-        let Some(row) = named(READ).fetch_optional(&mut *connection).await? else {
-            return Ok(Resolved::Unknown);
-        };
-        let row = waiting(&row)?;
-        if row.refused.is_none() {
-            return Ok(Resolved::NotRefused);
-        }
-
-        named(RECORD).bind(*note).bind(now).execute(&mut *connection).await?;
-        named(DELETE).execute(connection).await?;
-        Ok(Resolved::Done(row))
+            |query| sqlx::query(query).bind(account.get()).bind(order_id).bind(action.as_str());
+        named(RECORD).bind(note).bind(now).execute(&mut *connection).await?;
+        named(DELETE).execute(connection).await.map(drop)
     }
 }
 
-fn waiting(row: &SqliteRow) -> sqlx::Result<Waiting> {
+pub(super) fn waiting(row: &SqliteRow) -> sqlx::Result<Waiting> {
     Ok(Waiting {
         notice: outbox::notice(row)?,
         refused: row.try_get("refused")?,

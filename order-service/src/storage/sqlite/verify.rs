@@ -1,11 +1,7 @@
 //! The invariants, as queries that find nothing in a sound database. The same as for PostgreSQL.
 
-use database::{Sqlite, Transaction};
-use sqlx::{Row, SqliteConnection};
-
-use crate::storage::Breach;
-
-const CHECKS: &[(&str, &str)] = &[
+/// Each finds a hundred rows at most.
+pub(super) const CHECKS: &[(&str, &str)] = &[
     (
         "I3",
         "SELECT format('account %d key %s has %d orders', account_id, idempotency_key, count(*)) AS row
@@ -65,22 +61,3 @@ const CHECKS: &[(&str, &str)] = &[
          WHERE p.stock < 0 OR p.supplied - p.stock <> coalesce(s.sold, 0) LIMIT 100",
     ),
 ];
-
-pub(super) struct Verify;
-
-impl Transaction<Sqlite> for Verify {
-    const NAME: &'static str = "verify";
-    type Output = Vec<Breach>;
-
-    async fn run(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<Breach>> {
-        // One snapshot, and no lock that a writer would wait for. The connection ends with it.
-        sqlx::raw_sql("BEGIN DEFERRED").execute(&mut *connection).await?;
-        let mut breaches = Vec::new();
-        for (invariant, query) in CHECKS {
-            for row in sqlx::query(*query).fetch_all(&mut *connection).await? {
-                breaches.push(Breach { invariant, row: row.try_get("row")? });
-            }
-        }
-        Ok(breaches)
-    }
-}

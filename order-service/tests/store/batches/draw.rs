@@ -58,7 +58,7 @@ impl Draw {
 
     /// A batch of any kind; claims and settlements more often than others.
     pub(super) fn batch(&mut self) -> Batch {
-        let often = [Kind::Claim, Kind::Settle, Kind::HandBack, Kind::TakeOver];
+        let often = [Kind::Claim, Kind::Decide, Kind::HandBack, Kind::TakeOver];
         let kinds: Vec<_> = Kind::ALL.into_iter().chain(often).collect();
         let kind = kinds[self.below(kinds.len())];
         let batch = self.batch_of(kind);
@@ -74,7 +74,7 @@ impl Draw {
             Kind::Keys => Batch::Keys(self.some(|draw| (draw.account(), draw.key()))),
             Kind::TakeOver => Batch::TakeOver(self.some_of(Self::claim)),
             Kind::HandBack => Batch::HandBack(self.some_of(Self::claim)),
-            Kind::Settle => Batch::Settle(self.some_of(Self::settlement)),
+            Kind::Decide => Batch::Decide(self.some_of(Self::settlement)),
             Kind::Finish => Batch::Finish(self.some_of(|draw| draw.any(|draw| &draw.notices))),
             Kind::Orders => Batch::Orders(self.some(Self::order)),
             Kind::Cancel => Batch::Cancel(self.some(Self::order)),
@@ -94,7 +94,7 @@ impl Draw {
 
     /// Takes in what a batch led to.
     pub(super) fn learn(&mut self, batch: &Batch, answers: Vec<Answer>) {
-        if let Batch::Settle(settlements) = batch {
+        if let Batch::Decide(settlements) = batch {
             let decided = settlements.iter().zip(&answers).filter(|(_, answer)| answer.decided);
             let orders: Vec<_> = decided
                 .map(|(settlement, _)| &settlement.claim)
@@ -214,6 +214,7 @@ impl Draw {
             product_id: self.product_id(),
             adjustment_id: AdjustmentId::new(format!("{}{}", ids[id], self.worlds)).unwrap(),
             delta: [-3, -1, 1, 2, 2, 5][delta],
+            by: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use order_service::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow, KeyState},
     },
-    storage::{Cancelled, Claimed, NewClaim, OrdersPage, Store},
+    storage::{Cancelled, Claimed, NewCancel, NewClaim, OrdersPage, Store, Tables},
 };
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use time::OffsetDateTime;
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Claim,
     Keys,
     TakeOver,
-    Settle,
+    Decide,
     HandBack,
     Finish,
     Orders,
@@ -38,7 +38,7 @@ pub(super) enum Batch {
     Claim(Vec<NewClaim>),
     Keys(Vec<(AccountId, IdempotencyKey)>),
     TakeOver(Vec<Claim>),
-    Settle(Vec<Settlement>),
+    Decide(Vec<Settlement>),
     HandBack(Vec<Claim>),
     Finish(Vec<Notice>),
     Orders(Vec<(AccountId, Uuid)>),
@@ -66,7 +66,7 @@ macro_rules! each_kind {
             Batch::Claim($jobs) => Batch::Claim($then),
             Batch::Keys($jobs) => Batch::Keys($then),
             Batch::TakeOver($jobs) => Batch::TakeOver($then),
-            Batch::Settle($jobs) => Batch::Settle($then),
+            Batch::Decide($jobs) => Batch::Decide($then),
             Batch::HandBack($jobs) => Batch::HandBack($then),
             Batch::Finish($jobs) => Batch::Finish($then),
             Batch::Orders($jobs) => Batch::Orders($then),
@@ -85,7 +85,7 @@ impl Kind {
         Self::Claim,
         Self::Keys,
         Self::TakeOver,
-        Self::Settle,
+        Self::Decide,
         Self::HandBack,
         Self::Finish,
         Self::Orders,
@@ -101,10 +101,10 @@ impl Kind {
     pub(super) fn needs(self) -> &'static [Self] {
         match self {
             Self::Claim | Self::PutProduct => &[],
-            Self::Keys | Self::Settle | Self::HandBack => &[Self::Claim],
+            Self::Keys | Self::Decide | Self::HandBack => &[Self::Claim],
             Self::TakeOver => &[Self::Claim, Self::HandBack],
             Self::Finish | Self::Orders | Self::OrderPages | Self::Cancel => {
-                &[Self::Claim, Self::Settle]
+                &[Self::Claim, Self::Decide]
             }
             Self::Products | Self::ProductPages | Self::Adjust => &[Self::PutProduct],
         }
@@ -117,7 +117,7 @@ impl Batch {
             Self::Claim(jobs) => jobs.len(),
             Self::Keys(jobs) => jobs.len(),
             Self::TakeOver(jobs) | Self::HandBack(jobs) => jobs.len(),
-            Self::Settle(jobs) => jobs.len(),
+            Self::Decide(jobs) => jobs.len(),
             Self::Finish(jobs) => jobs.len(),
             Self::Orders(jobs) | Self::Cancel(jobs) => jobs.len(),
             Self::OrderPages(jobs) => jobs.len(),
@@ -148,7 +148,7 @@ impl Batch {
             | Self::ProductPages(_) => true,
             Self::Claim(_)
             | Self::TakeOver(_)
-            | Self::Settle(_)
+            | Self::Decide(_)
             | Self::HandBack(_)
             | Self::Finish(_)
             | Self::Cancel(_)
@@ -163,7 +163,7 @@ fn repeat_first<J: Clone>(jobs: &[J], times: usize) -> Vec<J> {
 }
 
 /// Runs a batch: one answer per job, be it that the database refused all of them.
-pub(super) async fn run<S: Store>(store: &mut S, batch: &Batch) -> Vec<Answer> {
+pub(super) async fn run<B: Tables>(store: &mut Store<B>, batch: &Batch) -> Vec<Answer> {
     let answers = match batch {
         Batch::Claim(jobs) => all(store.claim(jobs).await, claimed),
         Batch::Keys(jobs) => all(store.keys(jobs).await, |row| shown(row.map(key_row))),
@@ -171,14 +171,17 @@ pub(super) async fn run<S: Store>(store: &mut S, batch: &Batch) -> Vec<Answer> {
             claim: claim.clone(),
             ..shown(claim)
         }),
-        Batch::Settle(jobs) => all(store.settle(jobs).await, settled),
+        Batch::Decide(jobs) => all(store.decide(jobs).await, settled),
         Batch::HandBack(jobs) => all(store.hand_back(jobs).await.map(|()| units(jobs)), shown),
         Batch::Finish(jobs) => all(store.finish_notices(jobs).await.map(|()| units(jobs)), shown),
         Batch::Orders(jobs) => all(store.orders(jobs).await, |found| shown(found.map(order))),
         Batch::OrderPages(jobs) => all(store.list_orders(jobs).await, |page| {
             shown(page.into_iter().map(order).collect::<Vec<_>>())
         }),
-        Batch::Cancel(jobs) => all(store.cancel(jobs).await, cancelled),
+        Batch::Cancel(jobs) => {
+            let jobs: Vec<_> = jobs.iter().copied().map(NewCancel::from).collect();
+            all(store.cancel(&jobs).await, cancelled)
+        }
         Batch::PutProduct(jobs) => all(store.put_products(jobs).await.map(|()| units(jobs)), shown),
         Batch::Products(jobs) => all(store.products(jobs).await, shown),
         Batch::ProductPages(jobs) => all(store.list_products(jobs).await, shown),

@@ -7,7 +7,7 @@
 mod draw;
 mod job;
 
-use order_service::storage::{Leases, Store};
+use order_service::storage::{Leases, Store, Tables};
 
 use crate::{
     on_both,
@@ -30,12 +30,12 @@ const BATCHES: usize = 600;
 const BATCHES_PER_WORLD: usize = 40;
 
 /// Two databases that began alike.
-struct Sides<S> {
-    together: S,
-    alone: S,
+struct Sides<B: Tables> {
+    together: Store<B>,
+    alone: Store<B>,
 }
 
-impl<S: Store> Sides<S> {
+impl<B: Tables> Sides<B> {
     /// Runs a batch both ways. `Err`: they answered differently.
     async fn run(&mut self, batch: &Batch) -> Result<Vec<Answer>, String> {
         let ones = batch.ones();
@@ -70,9 +70,9 @@ impl<S: Store> Sides<S> {
     }
 }
 
-async fn in_each_lane_a_random_batch_answers_what_its_jobs_answer_one_by_one<S: Fresh>() {
-    let (one, other) = (S::fresh().await, S::fresh().await);
-    let mut sides = Sides { together: one.store::<S>(DUE), alone: other.store::<S>(DUE) };
+async fn in_each_lane_a_random_batch_answers_what_its_jobs_answer_one_by_one<B: Fresh>() {
+    let (one, other) = (B::fresh().await, B::fresh().await);
+    let mut sides = Sides { together: one.store::<B>(DUE), alone: other.store::<B>(DUE) };
     let mut draw = Draw::new(new_id());
     for turn in 0..BATCHES {
         if turn % BATCHES_PER_WORLD == 0 {
@@ -87,11 +87,11 @@ async fn in_each_lane_a_random_batch_answers_what_its_jobs_answer_one_by_one<S: 
 }
 
 /// Each lane once, with one job three times.
-async fn equal_jobs_in_one_batch_are_answered_as_one_by_one<S: Fresh>() {
+async fn equal_jobs_in_one_batch_are_answered_as_one_by_one<B: Fresh>() {
     let mut differ = Vec::new();
     for kind in Kind::ALL {
-        let (one, other) = (S::fresh().await, S::fresh().await);
-        let mut sides = Sides { together: one.store::<S>(DUE), alone: other.store::<S>(DUE) };
+        let (one, other) = (B::fresh().await, B::fresh().await);
+        let mut sides = Sides { together: one.store::<B>(DUE), alone: other.store::<B>(DUE) };
         let mut draw = Draw::new(new_id());
         draw.begin_a_world();
         for needed in kind.needs().iter().flat_map(|needed| [*needed; 10]) {

@@ -1,0 +1,36 @@
+//! What happens without the safeguard that a claim is committed before anything else is done: the key's row is there only
+//! from the decision on, as if claim and decision were one transaction.
+
+use std::time::Duration;
+
+use failpoint::{Safeguard, is_off};
+
+use crate::{
+    order::{decision::Settlement, key::Claim, request::Price},
+    storage::{NewClaim, Tables},
+};
+
+/// Claims what is about to be decided, unless another process has by now.
+pub(super) async fn claim_late<B: Tables>(
+    connection: &mut B::Connection,
+    settlements: &[Settlement],
+    lease: Duration,
+) -> sqlx::Result<()> {
+    if !is_off(Safeguard::ClaimCommit) {
+        return Ok(());
+    }
+    let new = |Claim { request, order_id, fence, .. }: &Claim| NewClaim {
+        request: request.clone(),
+        order_id: *order_id,
+        fence: *fence,
+    };
+    let claims: Vec<_> = settlements.iter().map(|settlement| new(&settlement.claim)).collect();
+
+    let price = |settlement: &Settlement| {
+        let Claim { amount, currency, .. } = settlement.claim;
+        Price { amount, currency }
+    };
+    let mut rows: Vec<_> = claims.iter().zip(settlements.iter().map(price)).collect();
+    rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
+    B::insert_claims(connection, &rows, lease).await.map(drop)
+}
