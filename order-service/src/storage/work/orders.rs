@@ -1,9 +1,6 @@
 //! Orders: read, listed, cancelled.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use database::{StoreError, Transaction};
 use proto::{Currency, id::AccountId};
@@ -12,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     order::Order,
-    storage::{Cancelled, Cursor, OrdersPage, Store, Tables, found::Found},
+    storage::{Cancelled, Cursor, OrdersPage, Store, Tables, found::Found, tables::Hold},
 };
 
 /// After every order: where the first page begins.
@@ -31,7 +28,7 @@ struct ListOrders<'a> {
 struct Cancel<'a> {
     orders: &'a [(AccountId, Uuid)],
     /// This process's hold on the outbox rows.
-    lease: Duration,
+    hold: Hold,
     default: Currency,
 }
 
@@ -66,8 +63,8 @@ impl<B: Tables> Store<B> {
         &mut self,
         orders: &[(AccountId, Uuid)],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
-        let (lease, default) = (self.leases.notice, self.default);
-        self.session.transact(&mut Cancel { orders, lease, default }).await
+        let (hold, default) = (self.hold(self.leases.notice), self.default);
+        self.session.transact(&mut Cancel { orders, hold, default }).await
     }
 }
 
@@ -140,7 +137,7 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
 
         B::write_cancelled(connection, &orders).await?;
         return_stock::<B>(connection, &orders).await?;
-        B::insert_notices(connection, &notices, self.lease).await?;
+        B::insert_notices(connection, &notices, self.hold).await?;
         Ok(cancelled)
     }
 }
