@@ -43,7 +43,7 @@ pub struct Args {
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
-    /// Connections to the database: one for housekeeping, the others for changes and for reads
+    /// Connections to the database: one for housekeeping, the others for changes and for reads; heartbeats have one besides
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "6")]
     database_connections: String,
     /// The account service: dns:///host:port or static:///a:1,b:2
@@ -213,6 +213,9 @@ const TIME: RangeInclusive<Duration> =
 /// How often due outbox rows are looked for; they were leased before, so nobody waits for this.
 const NOTICES: Duration = Duration::from_secs(1);
 
+/// How often processes that fell silent are looked for: a look at a row per process.
+const DEATHS: Duration = Duration::from_millis(500);
+
 /// How often what stands in the outbox is counted.
 const BACKLOG: Duration = Duration::from_secs(5);
 
@@ -299,6 +302,7 @@ impl Args {
                 },
                 rounds: Rounds {
                     keys: keys?,
+                    deaths: DEATHS,
                     notices: NOTICES.min(notice?),
                     backlog: BACKLOG,
                     partitions: PARTITIONS,

@@ -9,7 +9,7 @@
 //! - [`ledger_link`] makes sure that it works on the ledger that these orders are paid from.
 //! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
-//!   [`housekeeping`] finishes what dead processes left.
+//!   [`housekeeping`] finishes what dead processes left, whom it knows by their missing [`heartbeat`].
 //! - [`settlements`] is what an operator does about settlements that the account service refuses.
 //! - [`grpc`] reads requests and writes answers.
 //! - [`service`] puts it all together, [`args`] says how.
@@ -19,6 +19,7 @@ pub mod args;
 pub mod desk;
 pub mod grpc;
 pub mod guard;
+pub mod heartbeat;
 pub mod housekeeping;
 pub mod ledger_link;
 pub mod order;

@@ -23,6 +23,7 @@ use crate::{
     desk::{self, Desk, DeskWorkers},
     grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages, RULES},
     guard::{Guard, GuardError},
+    heartbeat,
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
@@ -51,6 +52,8 @@ pub struct Service {
     stop_housekeeping: CancellationToken,
     stop_settling: CancellationToken,
     stop_introducing: CancellationToken,
+    beating: JoinHandle<()>,
+    stop_beating: CancellationToken,
 }
 
 /// Why a service could not be started.
@@ -87,7 +90,8 @@ impl Service {
             <(CancellationToken, CancellationToken)>::default();
         let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
         let lineage = Lineage::of_process();
-        let tracked = || open().tracked(lineage.clone());
+        let worker = new_id();
+        let tracked = || open().of_worker(worker).tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
         let channel = args::account_channel(&config.account_target, config.account_backoff_max);
@@ -154,6 +158,9 @@ impl Service {
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
         let stop_introducing = CancellationToken::new();
         let introducing = tokio::spawn(introducer.run(stop_introducing.clone()));
+        let stop_beating = CancellationToken::new();
+        let beats = open().of_worker(worker).for_beats().tracked(lineage.clone());
+        let beating = tokio::spawn(heartbeat::beat(beats, stop_beating.clone()));
         Ok(Self {
             bound,
             placement,
@@ -164,6 +171,8 @@ impl Service {
             stop_housekeeping,
             stop_settling,
             stop_introducing,
+            beating,
+            stop_beating,
         })
     }
 
@@ -204,6 +213,9 @@ impl Service {
         self.stop_introducing.cancel();
         stopped("handshakes", self.introducing).await;
         stopped("workers", tokio::spawn(self.workers.stop())).await;
+        // Last of all: what was not finished is free for others from here on.
+        self.stop_beating.cancel();
+        stopped("heartbeat", self.beating).await;
         summary
     }
 }

@@ -36,7 +36,7 @@ use crate::order::{
 };
 
 /// What the service's role does with its tables. To make and drop partitions it must own the key table besides.
-const PRIVILEGES: [(&str, &str); 29] = [
+const PRIVILEGES: [(&str, &str); 33] = [
     ("idempotency_keys", "SELECT"),
     ("idempotency_keys", "INSERT"),
     ("idempotency_keys", "UPDATE"),
@@ -66,6 +66,10 @@ const PRIVILEGES: [(&str, &str); 29] = [
     ("partner_positions", "SELECT"),
     ("partner_positions", "INSERT"),
     ("partner_positions", "UPDATE"),
+    ("workers", "SELECT"),
+    ("workers", "INSERT"),
+    ("workers", "UPDATE"),
+    ("workers", "DELETE"),
 ];
 
 /// What readiness says when a claim would fail.
@@ -77,6 +81,8 @@ pub struct Store<B: Tables> {
     /// How to connect for reading whole tables, once.
     survey: B::Options,
     leases: Leases,
+    /// The process that holds what is claimed and leased here.
+    worker: Option<Uuid>,
     /// What rows are in that name no currency.
     default: Currency,
     /// What the database's clock said, and when.
@@ -170,6 +176,17 @@ pub enum Cursor {
 /// Which orders of an account to list: whose, after which one (`None`: from the newest on), at most how many.
 pub type OrdersPage = (AccountId, Option<Cursor>, usize);
 
+/// Leases that were ended before their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Of how many processes.
+    pub processes: usize,
+    /// On keys.
+    pub keys: u64,
+    /// On outbox rows.
+    pub notices: u64,
+}
+
 /// A breach of an invariant, with the rows that show it.
 #[derive(Debug, Serialize)]
 pub struct Breach {
@@ -185,7 +202,7 @@ impl<B: Tables> Store<B> {
     pub fn open(url: &DatabaseUrl, leases: Leases, default: Currency) -> Option<Self> {
         let survey = B::options(url)?;
         let session = Session::new(B::by_key(survey.clone()));
-        Some(Self { session, survey, leases, default, clock: None })
+        Some(Self { session, survey, leases, worker: None, default, clock: None })
     }
 
     /// Notices when the database went back in time, and refuses work from then on.

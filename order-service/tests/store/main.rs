@@ -20,6 +20,7 @@ mod settlements;
 mod support;
 mod verifying;
 mod versions;
+mod workers;
 
 /// Makes a test of each named function for each kind of database.
 macro_rules! on_both {

@@ -16,6 +16,7 @@ mod rows;
 mod settlements;
 mod upkeep;
 mod verify;
+mod workers;
 
 use std::time::Duration;
 

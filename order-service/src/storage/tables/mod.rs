@@ -4,6 +4,7 @@
 mod keys;
 mod orders;
 mod outbox;
+mod workers;
 
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use sqlx::migrate::{MigrateError, Migrator};
 pub use keys::{Claiming, Deciding, Fenced, Inserted, Keys, Taken};
 pub use orders::{Catalogue, Orders};
 pub use outbox::{NoticeName, Outbox, Settlements};
+pub use workers::{Hold, Silence, Silent, Workers};
 
 use super::{KeyLifetime, outbox::Waiting};
 
 /// The orders' tables on one kind of database.
 pub trait Tables:
-    Claiming + Keys + Deciding + Orders + Catalogue + Outbox + Settlements + Upkeep
+    Claiming + Keys + Deciding + Orders + Catalogue + Outbox + Settlements + Workers + Upkeep
 {
     /// Whether `serve` brings the schema up to date by itself.
     const MIGRATES_AT_START: bool;

@@ -7,10 +7,7 @@
 //! looks among the orders too. So whoever asks later runs nothing, and no request that is not the key's stands in for its
 //! owner, not even for a moment.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use database::{StoreError, Transaction};
 use proto::Currency;
@@ -22,12 +19,15 @@ use crate::{
         key::Claim,
         request::{Price, Unpriced},
     },
-    storage::{Claimed, NewClaim, Store, Tables, tables::Inserted},
+    storage::{
+        Claimed, NewClaim, Store, Tables,
+        tables::{Hold, Inserted},
+    },
 };
 
 struct ClaimKeys<'a> {
     claims: &'a [NewClaim],
-    lease: Duration,
+    hold: Hold,
     /// Lock the keys first; the work must then run in a transaction.
     locks: bool,
     default: Currency,
@@ -47,8 +47,8 @@ impl<B: Tables> Store<B> {
     pub async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
         let now = self.clock.map(|(at, said)| said + at.elapsed());
         let locks = B::must_lock_keys(now);
-        let (lease, default) = (self.leases.key, self.default);
-        let mut work = ClaimKeys { claims, lease, locks, default };
+        let (hold, default) = (self.hold(self.leases.key), self.default);
+        let mut work = ClaimKeys { claims, hold, locks, default };
 
         let claimed = if locks {
             self.session.transact(&mut work).await?
@@ -84,7 +84,7 @@ impl<B: Tables> Transaction<B> for ClaimKeys<'_> {
         if self.locks {
             B::lock_keys(connection, &rows).await?;
         }
-        let Inserted { days, now } = B::insert_claims(connection, &rows, self.lease).await?;
+        let Inserted { days, now } = B::insert_claims(connection, &rows, self.hold).await?;
         #[cfg(feature = "failpoints")]
         B::uncommit(connection, days.keys().copied().collect()).await?;
 

@@ -11,7 +11,7 @@
 //! session rolls back and runs the batch again, looking for earlier orders first. Refusing it again fails nothing, so
 //! earlier orders are looked for before any refusal is written. The common case pays for neither.
 
-use std::{collections::BTreeSet, mem, time::Duration};
+use std::{collections::BTreeSet, mem};
 
 use database::{StoreError, Transaction};
 use failpoint::{Point, reach};
@@ -23,13 +23,16 @@ use crate::{
         decision::{self, Decision, Earlier, Pairs, Settled, Settlement, Stock},
         request::Request,
     },
-    storage::{Store, Tables, tables::Fenced},
+    storage::{
+        Store, Tables,
+        tables::{Fenced, Hold},
+    },
 };
 
 struct Decide<'a> {
     settlements: &'a [Settlement],
     /// This process's hold on the outbox rows.
-    lease: Duration,
+    hold: Hold,
     default: Currency,
     /// The first run met a conflict: look for earlier orders.
     again: bool,
@@ -42,9 +45,9 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows.
     pub async fn decide(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let (lease, default) = (self.leases.notice, self.default);
+        let (hold, default) = (self.hold(self.leases.notice), self.default);
         let (again, earlier) = (false, Earlier::new());
-        let mut work = Decide { settlements, lease, default, again, earlier };
+        let mut work = Decide { settlements, hold, default, again, earlier };
         self.session.transact(&mut work).await
     }
 }
@@ -59,7 +62,7 @@ impl<B: Tables> Transaction<B> for Decide<'_> {
             self.earlier = earlier::<B>(connection, requests, self.default).await?;
         }
         #[cfg(feature = "failpoints")]
-        super::mutants::claim_late::<B>(connection, self.settlements, self.lease).await?;
+        super::mutants::claim_late::<B>(connection, self.settlements, self.hold).await?;
 
         let settlements = decision::firsts(self.settlements);
         let Some(Fenced { held, at }) = B::write_expected(connection, &settlements).await? else {
@@ -76,7 +79,7 @@ impl<B: Tables> Transaction<B> for Decide<'_> {
         let settled = decision::answers(self.settlements, &decided, at);
         let notices: Vec<_> = settled.iter().filter_map(|it| it.notice.as_ref()).collect();
         if !notices.is_empty() {
-            B::insert_notices(connection, &notices, self.lease).await?;
+            B::insert_notices(connection, &notices, self.hold).await?;
         }
         reach(Point::SettleWritten);
         Ok(settled)

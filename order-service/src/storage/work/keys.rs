@@ -14,7 +14,7 @@ use proto::{
 
 use crate::{
     order::key::{Claim, KeyRow},
-    storage::{Overdue, Store, Tables, found::Found},
+    storage::{Overdue, Store, Tables, found::Found, tables::Hold},
 };
 
 struct ReadKeys<'a> {
@@ -24,7 +24,7 @@ struct ReadKeys<'a> {
 
 struct TakeOver<'a> {
     seen: &'a [Claim],
-    lease: Duration,
+    hold: Hold,
 }
 
 struct Amend<'a> {
@@ -58,7 +58,8 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows.
     pub async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
-        self.session.transact(&mut TakeOver { seen, lease: self.leases.key }).await
+        let hold = self.hold(self.leases.key);
+        self.session.transact(&mut TakeOver { seen, hold }).await
     }
 
     /// Changes order id and amount of undecided keys where the fence is still the claim's. Answers for which it was.
@@ -114,7 +115,7 @@ impl<B: Tables> Transaction<B> for TakeOver<'_> {
     type Output = Vec<Option<Claim>>;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        let mut taken = B::take_over(connection, self.seen, self.lease).await?;
+        let mut taken = B::take_over(connection, self.seen, self.hold).await?;
         // One of equal claims takes the key over. The others come too late.
         let mut take = |claim: &Claim| {
             let is_taken = taken.remove(&(claim.order_id, claim.day, claim.fence));

@@ -1,20 +1,18 @@
 //! What happens without the safeguard that a claim is committed before anything else is done: the key's row is there only
 //! from the decision on, as if claim and decision were one transaction.
 
-use std::time::Duration;
-
 use failpoint::{Safeguard, is_off};
 
 use crate::{
     order::{decision::Settlement, key::Claim, request::Price},
-    storage::{NewClaim, Tables},
+    storage::{NewClaim, Tables, tables::Hold},
 };
 
 /// Claims what is about to be decided, unless another process has by now.
 pub(super) async fn claim_late<B: Tables>(
     connection: &mut B::Connection,
     settlements: &[Settlement],
-    lease: Duration,
+    hold: Hold,
 ) -> sqlx::Result<()> {
     if !is_off(Safeguard::ClaimCommit) {
         return Ok(());
@@ -32,5 +30,5 @@ pub(super) async fn claim_late<B: Tables>(
     };
     let mut rows: Vec<_> = claims.iter().zip(settlements.iter().map(price)).collect();
     rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
-    B::insert_claims(connection, &rows, lease).await.map(drop)
+    B::insert_claims(connection, &rows, hold).await.map(drop)
 }

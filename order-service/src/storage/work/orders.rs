@@ -1,9 +1,6 @@
 //! Orders: read, listed, cancelled.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use database::{StoreError, Transaction};
 use proto::{Currency, id::AccountId};
@@ -12,7 +9,9 @@ use uuid::Uuid;
 
 use crate::{
     order::Order,
-    storage::{Cancelled, Cursor, NewCancel, OrdersPage, Store, Tables, found::Found},
+    storage::{
+        Cancelled, Cursor, NewCancel, OrdersPage, Store, Tables, found::Found, tables::Hold,
+    },
 };
 
 /// After every order: where the first page begins.
@@ -31,7 +30,7 @@ struct ListOrders<'a> {
 struct Cancel<'a> {
     cancels: &'a [NewCancel],
     /// This process's hold on the outbox rows.
-    lease: Duration,
+    hold: Hold,
     default: Currency,
 }
 
@@ -66,8 +65,8 @@ impl<B: Tables> Store<B> {
         &mut self,
         cancels: &[NewCancel],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
-        let (lease, default) = (self.leases.notice, self.default);
-        self.session.transact(&mut Cancel { cancels, lease, default }).await
+        let (hold, default) = (self.hold(self.leases.notice), self.default);
+        self.session.transact(&mut Cancel { cancels, hold, default }).await
     }
 }
 
@@ -147,7 +146,7 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
 
         B::write_cancelled(connection, &signed).await?;
         return_stock::<B>(connection, &orders).await?;
-        B::insert_notices(connection, &notices, self.lease).await?;
+        B::insert_notices(connection, &notices, self.hold).await?;
         Ok(cancelled)
     }
 }

@@ -1,17 +1,15 @@
 //! The outbox: what the account service must still be told.
 
-use std::time::Duration;
-
 use database::{StoreError, Transaction};
 
 use crate::{
     order::Notice,
-    storage::{Store, Tables, outbox::RefusedNotice},
+    storage::{Store, Tables, outbox::RefusedNotice, tables::Hold},
 };
 
 struct LeaseNotices {
     limit: usize,
-    lease: Duration,
+    hold: Hold,
 }
 
 struct FinishNotices<'a> {
@@ -28,7 +26,7 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows: then they fall due again.
     pub async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
-        let mut work = LeaseNotices { limit, lease: self.leases.notice };
+        let mut work = LeaseNotices { limit, hold: self.hold(self.leases.notice) };
         self.session.transact(&mut work).await
     }
 
@@ -60,7 +58,7 @@ impl<B: Tables> Transaction<B> for LeaseNotices {
     const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        B::lease_notices(connection, self.limit, self.lease).await
+        B::lease_notices(connection, self.limit, self.hold).await
     }
 }
 
