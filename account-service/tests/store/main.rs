@@ -9,6 +9,7 @@ mod commands;
 mod concurrency;
 mod currency;
 mod expiry;
+mod foresight;
 mod ledger;
 mod plans;
 mod reads;
