@@ -4,6 +4,7 @@
 
 mod audit;
 mod batches;
+mod checks;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;
