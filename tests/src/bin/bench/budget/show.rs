@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::count::{Budget, Counts};
+
+/// A name in JSON, one in the table, and how the figure is read.
+type Named<Of, To> = (&'static str, &'static str, fn(&Of) -> To);
 
 /// How a figure is read from a budget.
 type Read = Box<dyn Fn(&Budget) -> f64>;
@@ -23,7 +26,7 @@ struct Figure {
 const DATABASES: [&str; 2] = ["account", "orders"];
 
 /// What is counted for each database.
-const COUNTED: [(&str, &str, fn(&Counts) -> u64); 12] = [
+const COUNTED: [Named<Counts, u64>; 12] = [
     ("round_trips", "round trips", |c| c.round_trips),
     ("commits", "commits", |c| c.commits),
     ("rows_inserted", "rows inserted", |c| c.inserted),
@@ -38,7 +41,7 @@ const COUNTED: [(&str, &str, fn(&Counts) -> u64); 12] = [
     ("wal_image_bytes", "bytes of page images", |c| c.image_bytes),
 ];
 
-const USED: [(&str, &str, fn(&Budget) -> Duration); 4] = [
+const USED: [Named<Budget, Duration>; 4] = [
     ("cpu_us.order_service", "CPU µs: order-service", |b| b.cpu.order.unwrap_or_default()),
     ("cpu_us.account_service", "CPU µs: account-service", |b| b.cpu.account.unwrap_or_default()),
     ("cpu_us.postgres", "CPU µs: PostgreSQL", |b| b.cpu.postgres.unwrap_or_default()),
