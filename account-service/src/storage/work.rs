@@ -54,8 +54,8 @@ impl<B: Tables> Transaction<B> for Apply<'_> {
     /// is decided on a row that was not seen rests on this: every Reserve that finds no reservation writes one.
     ///
     /// A hold that is due but not yet swept still counts into what an account has reserved. That matters only when a
-    /// Reserve is about to be declined, so only then are due holds looked for: they are expired here and now, and the
-    /// batch is decided again from the start. The usual path pays nothing for it.
+    /// Reserve is about to be declined on an account that has holds, so only then are due ones looked for: they are expired
+    /// here and now, and the batch is decided again from the start. The usual path pays nothing for it.
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Vec<Outcome>> {
         let expects_new = self.expects_new && self.runs == 0;
         self.runs += 1;
@@ -66,8 +66,10 @@ impl<B: Tables> Transaction<B> for Apply<'_> {
 
         let (book, now) = B::load(connection, &named).await?;
         reach(Point::AccountLoaded);
+        let holding = book.holding();
         let (mut outcomes, mut changes) = ledger::apply(book, self.commands, now);
-        let short = changes.short_of_funds();
+
+        let short: BTreeSet<_> = &changes.short_of_funds() & &holding;
         if !short.is_empty() {
             let expired = B::expire_holds(connection, &short, now, None).await?;
             if !expired.is_empty() {
