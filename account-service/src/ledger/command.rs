@@ -156,6 +156,16 @@ impl Command {
 impl<'a> Named<'a> {
     /// Lists the rows that these commands name.
     pub fn by(commands: &'a [Command]) -> Self {
+        Self::of(commands.iter())
+    }
+
+    /// As [`Named::by`], but without the reservations that are only to be made: hardly any of them was made before.
+    pub fn expecting_new(commands: &'a [Command]) -> Self {
+        let others = commands.iter().filter(|command| !matches!(command, Command::Reserve(_)));
+        Self { reservations: Self::of(others).reservations, ..Self::by(commands) }
+    }
+
+    fn of(commands: impl Iterator<Item = &'a Command>) -> Self {
         let mut named = Self::default();
         for command in commands {
             let account = command.account_id();

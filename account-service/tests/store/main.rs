@@ -5,11 +5,13 @@
 mod actors;
 mod audit;
 mod batches;
+mod checks;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;
 mod currency;
 mod expiry;
+mod foresight;
 mod ledger;
 mod plans;
 mod reads;

@@ -39,11 +39,32 @@ impl Stage {
         pods: usize,
         [account_flags, order_flags]: [Vec<String>; 2],
     ) -> Result<Self, HarnessError> {
-        let binaries = Binaries::build()?;
         let postgres = match kind {
             Kind::Postgres => Some(Postgres::start_with(&POSTGRES).await?),
             Kind::Sqlite => None,
         };
+        Self::start_on(Binaries::build()?, postgres, pods, [account_flags, order_flags]).await
+    }
+
+    /// Starts a pod of each of these programs, on a PostgreSQL server with further settings.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_programs(
+        binaries: Binaries,
+        settings: &[&str],
+    ) -> Result<Self, HarnessError> {
+        let settings = [POSTGRES.as_slice(), settings].concat();
+        let server = Postgres::start_with(&settings).await?;
+        Self::start_on(binaries, Some(server), 1, Default::default()).await
+    }
+
+    async fn start_on(
+        binaries: Binaries,
+        postgres: Option<Postgres>,
+        pods: usize,
+        [account_flags, order_flags]: [Vec<String>; 2],
+    ) -> Result<Self, HarnessError> {
         let databases = match &postgres {
             Some(server) => Some(Databases {
                 account: server.create_database("account").await?,
