@@ -11,6 +11,7 @@ use proto::order::v1::{
     AdjustStockRequest, GetProductRequest, ListOrdersRequest, ListProductsRequest,
     PutProductRequest,
 };
+use tests::clients::Clients;
 use tests::cluster::{Binaries, Plan, Service, connect_to};
 use tests::ports::free_port;
 use tests::postgres::Postgres;
@@ -147,32 +148,34 @@ async fn page_tokens_lead_on_in_their_own_list_alone_on_postgresql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn page_tokens_are_made_with_the_key_of_a_file() {
     let directory = tempfile::tempdir().unwrap();
-    let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+    let file = directory.path().join("keys");
     let [old, new] = ["o", "n"].map(|letter| letter.repeat(32));
-    std::fs::write(&first, format!("{old}\n")).unwrap();
-    std::fs::write(&second, format!("{new}\n{old}\n")).unwrap();
-    let flag = |path: &Path| vec!["--page-token-key-file".to_owned(), path.display().to_string()];
-    let plan = Plan { order_pods: 1, order_flags: flag(&first), ..Plan::default() };
+    std::fs::write(&file, format!("{old}\n")).unwrap();
+    let order_flags = vec!["--page-token-key-file".to_owned(), file.display().to_string()];
+    let plan = Plan { order_pods: 1, order_flags, ..Plan::default() };
     let mut world = World::start(Backend::Sqlite, plan).await;
     let [one, ..] = tokens(&world).await;
 
-    // The same pods with the next key in front: what the old one made is good still.
-    let pod = &mut world.cluster.order[0];
-    pod.terminate();
-    pod.wait_gone().unwrap();
-    pod.restart_with(&flag(&second)).unwrap();
-    pod.wait_ready().await.unwrap();
+    // With the next key in front, what the old one made is good still.
+    std::fs::write(&file, format!("{new}\n{old}\n")).unwrap();
+    restart(&mut world).await;
     let made = orders_of(&world, 0, 1, &one).await.unwrap();
 
     // And without the old one, only what the new one made.
-    std::fs::write(&second, format!("{new}\n")).unwrap();
+    std::fs::write(&file, format!("{new}\n")).unwrap();
+    restart(&mut world).await;
+    assert_eq!(orders_of(&world, 0, 1, &made).await.unwrap(), "");
+    assert_eq!(field(&orders_of(&world, 0, 1, &one).await.unwrap_err()), "page_token");
+}
+
+/// The one order pod.
+async fn restart(world: &mut World) {
     let pod = &mut world.cluster.order[0];
     pod.terminate();
     pod.wait_gone().unwrap();
-    pod.restart_with(&flag(&second)).unwrap();
+    pod.restart().unwrap();
     pod.wait_ready().await.unwrap();
-    assert_eq!(orders_of(&world, 0, 1, &made).await.unwrap(), "");
-    assert_eq!(field(&orders_of(&world, 0, 1, &one).await.unwrap_err()), "page_token");
+    world.clients = Clients::connect(&world.cluster).await.unwrap();
 }
 
 /// Runs a program to its end with these variables and no others.
@@ -224,7 +227,7 @@ async fn a_password_can_come_from_a_file_and_from_nowhere_else() {
         let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
         sqlx::raw_sql(schema).execute(&mut connection).await.unwrap();
 
-        let migrate = ["migrate", "--migrate-timeout", "0s"];
+        let migrate = ["migrate", "--migrate-timeout", "100ms"];
         let without = run(service, &migrate, &[("DATABASE_URL", &bare)]);
         assert!(!without.status.success(), "{}", told(&without));
         let from_file =
