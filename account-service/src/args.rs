@@ -2,13 +2,13 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use database::DatabaseUrl;
 use server::{
     Problems, ServeConfig,
-    args::{LogArgs, ServeArgs},
+    args::{LogArgs, Secret, ServeArgs, secret},
     logging::LogConfig,
 };
 
@@ -20,16 +20,12 @@ use crate::grpc::{self, Defaults};
 pub struct Args {
     #[command(subcommand)]
     task: Option<Task>,
-    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "sqlite://data/account.db",
-        global = true
-    )]
-    database_url: String,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing) [default: sqlite://data/account.db]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// A file that holds this URL, so that no password is on a command line or in the environment
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
@@ -100,6 +96,8 @@ const CONNECTIONS_MAX: usize = 256;
 /// A database that takes longer to appear needs a person.
 const MIGRATE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
+const DATABASE: &str = "sqlite://data/account.db";
+
 const PORT: u16 = 50051;
 const ADMIN_PORT: u16 = 9081;
 
@@ -112,9 +110,7 @@ impl Args {
         let mut problems = Problems::new();
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
-        // Not through `parse`, which repeats the value: it may hold a password.
-        let database = self.database_url.parse();
-        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout =
             problems.parse("--migrate-timeout", &self.migrate_timeout, migrate_timeout);
         let connections =
@@ -141,6 +137,18 @@ impl Args {
         };
         Ok(config().expect("a value is missing only when it was a problem"))
     }
+}
+
+/// Not through [`Problems::parse`], which repeats the value: it may hold a password.
+fn database(
+    problems: &mut Problems,
+    url: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<DatabaseUrl> {
+    let flag = "--database-url";
+    let Secret { flag, text } = secret(problems, flag, url, file)
+        .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
+    text.parse().map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

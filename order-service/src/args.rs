@@ -2,7 +2,7 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
 use client::{Builder, Channel};
@@ -10,7 +10,7 @@ use database::DatabaseUrl;
 use proto::Currency;
 use server::{
     Problems, ServeConfig,
-    args::{LogArgs, ServeArgs},
+    args::{LogArgs, Secret, ServeArgs, secret},
     logging::LogConfig,
 };
 
@@ -29,16 +29,12 @@ use crate::{
 pub struct Args {
     #[command(subcommand)]
     task: Option<TaskArgs>,
-    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "sqlite://data/order.db",
-        global = true
-    )]
-    database_url: String,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing) [default: sqlite://data/order.db]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// A file that holds this URL, so that no password is on a command line or in the environment
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
@@ -62,6 +58,9 @@ pub struct Args {
     /// Redis, as a first look before the database: redis://host:6379. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
+    /// A file that holds this URL
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
+    redis_url_file: Option<PathBuf>,
     /// What a duplicate gets that does not say: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
@@ -197,6 +196,8 @@ const BACKLOG: Duration = Duration::from_secs(5);
 /// How often the key table is looked after.
 const PARTITIONS: Duration = Duration::from_secs(60);
 
+const DATABASE: &str = "sqlite://data/order.db";
+
 const PORT: u16 = 50052;
 const ADMIN_PORT: u16 = 9082;
 
@@ -210,12 +211,12 @@ impl Args {
         let task = self.task.map(|task| task.validate(&mut problems));
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
-        // Not through `parse`, which repeats the value: it may hold a password.
-        let database = self.database_url.parse();
-        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
-        let redis = self.redis_url.map(|url| url.parse());
-        let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
+        let redis = secret(&mut problems, "--redis-url", self.redis_url, self.redis_url_file);
+        let redis = redis.and_then(|Secret { flag, text }| {
+            text.parse().map_err(|why| problems.add(&flag, why)).ok()
+        });
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
         let target = problems.parse("--account-target", &self.account_target, target);
@@ -248,7 +249,7 @@ impl Args {
                 account_target: target?,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
-                redis: redis?,
+                redis,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
                 leases: Leases {
@@ -301,6 +302,18 @@ pub(crate) fn account_channel(target: &str, backoff_max: Duration) -> Builder {
         .keepalive_without_calls(true)
         .connection_backoff(BACKOFF_INITIAL, backoff_max, BACKOFF_MULTIPLIER)
         .wait_for_ready(true)
+}
+
+/// Not through [`Problems::parse`], which repeats the value: it may hold a password.
+fn database(
+    problems: &mut Problems,
+    url: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<DatabaseUrl> {
+    let flag = "--database-url";
+    let Secret { flag, text } = secret(problems, flag, url, file)
+        .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
+    text.parse().map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

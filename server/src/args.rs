@@ -4,11 +4,14 @@
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
 mod judge;
+mod secret;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+
+pub use secret::{Secret, secret};
 
 use judge::{DAY, Judge, TICK};
 
@@ -90,6 +93,9 @@ pub struct ServeArgs {
     /// How long checks must fail before readiness turns false
     #[arg(long, env = "READINESS_GRACE", value_name = "TIME", default_value = "5s")]
     readiness_grace: String,
+    /// Server reflection, which tells callers the contract: on or off
+    #[arg(long, env = "REFLECTION", value_name = "ON|OFF", default_value = "on")]
+    reflection: String,
 }
 
 impl ServeArgs {
@@ -170,6 +176,7 @@ impl ServeArgs {
             ),
             lame_duck: judge.time("--lame-duck", &self.lame_duck, Duration::ZERO..=DAY),
             drain_timeout: judge.time("--drain-timeout", &self.drain_timeout, Duration::ZERO..=DAY),
+            reflection: judge.switch("--reflection", &self.reflection),
         }
     }
 }
@@ -237,6 +244,7 @@ mod tests {
             "--log=a=b=c",
             "--log-format=xml",
             "--tls-key=key.pem",
+            "--reflection=maybe",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -248,6 +256,7 @@ mod tests {
             "--log (LOG)",
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
+            "--reflection (REFLECTION)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

@@ -61,6 +61,9 @@ pub struct ServeConfig {
     /// How long checks must keep failing before a ready server says it is not.
     pub readiness_grace: Duration,
 
+    /// Whether `grpc.reflection` (v1 and v1alpha) is served. It tells whoever can call it every method and message.
+    pub reflection: bool,
+
     /// After the first signal: the time in which the server says NOT_SERVING yet accepts and
     /// serves, while its connections are asked to leave one after the other.
     pub lame_duck: Duration,
@@ -102,6 +105,7 @@ impl Default for ServeConfig {
             default_deadline: Duration::from_secs(15),
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
+            reflection: true,
             lame_duck: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(20),
         }

@@ -31,6 +31,7 @@ mod connection;
 mod handshake;
 mod health;
 mod metrics;
+mod peer;
 mod phase;
 mod problems;
 mod program;
@@ -43,6 +44,7 @@ mod tls;
 
 pub use call::Deadline;
 pub use config::ServeConfig;
+pub use peer::PeerCertificate;
 pub use problems::Problems;
 pub use program::program;
 pub use run::{CUT, Summary};

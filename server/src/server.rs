@@ -125,8 +125,8 @@ impl Server {
         self
     }
 
-    /// Serves this encoded `FileDescriptorSet` by reflection (v1 and v1alpha), and learns from it
-    /// the methods that metrics are kept for and which of them are unary.
+    /// Serves this encoded `FileDescriptorSet` by reflection (v1 and v1alpha) unless that is switched off, and learns
+    /// from it the methods that metrics are kept for and which of them are unary.
     #[must_use]
     pub fn reflection(mut self, descriptor_set: &'static [u8]) -> Self {
         self.descriptor_sets.push(descriptor_set);
@@ -164,14 +164,21 @@ impl Server {
         Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls, phase })
     }
 
+    fn own_services(&self) -> &'static [&'static str] {
+        if self.config.reflection { &HEALTH_AND_REFLECTION } else { &HEALTH_ALONE }
+    }
+
     fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
         let sets: Vec<&[u8]> =
             OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
         let services: Vec<&str> =
-            OWN_SERVICES.into_iter().chain(self.services.iter().copied()).collect();
+            self.own_services().iter().chain(&self.services).copied().collect();
         let grpc_health = GrpcHealth { health, services: self.services.clone() };
         let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
-        let routes = add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?;
+        let routes = match self.config.reflection {
+            true => add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?,
+            false => routes,
+        };
         Ok(Calls {
             routes: routes.prepare(),
             methods: Methods::of(&sets, &services).map_err(BindError::Descriptors)?,
@@ -183,7 +190,7 @@ impl Server {
     }
 }
 
-/// What every server serves and reflects. The types of google.rpc are among it so that tools can
+/// What every server can serve and reflect. The types of google.rpc are among it so that tools can
 /// show the details of an error.
 const OWN_SETS: [&[u8]; 4] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -191,7 +198,8 @@ const OWN_SETS: [&[u8]; 4] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
-const OWN_SERVICES: [&str; 3] = [
+const HEALTH_ALONE: [&str; 1] = [tonic_health::pb::health_server::SERVICE_NAME];
+const HEALTH_AND_REFLECTION: [&str; 3] = [
     tonic_health::pb::health_server::SERVICE_NAME,
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,

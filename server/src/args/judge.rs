@@ -94,4 +94,13 @@ impl Judge<'_> {
         };
         self.problems.parse(flag, raw, parse).unwrap_or_default()
     }
+
+    pub(super) fn switch(&mut self, flag: &str, raw: &str) -> bool {
+        let parse = |raw: &str| match raw {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("is neither on nor off"),
+        };
+        self.problems.parse(flag, raw, parse).unwrap_or_default()
+    }
 }

@@ -37,6 +37,7 @@ pub(crate) use body::ResponseBody;
 pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
+use crate::PeerCertificate;
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
 use methods::Method;
@@ -58,6 +59,8 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    /// What its client proved to be.
+    pub(crate) peer: Option<PeerCertificate>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
@@ -65,7 +68,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(peer) = self.peer.clone() {
+            request.extensions_mut().insert(peer);
+        }
+
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
         let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
