@@ -28,6 +28,7 @@ pub mod rows;
 pub mod scenarios;
 pub mod shared_postgres;
 pub mod tokens;
+pub mod wire_fuzz;
 
 mod error;
 mod interrupt;

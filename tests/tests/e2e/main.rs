@@ -30,3 +30,5 @@ mod support;
 mod surface;
 #[cfg(test)]
 mod trail;
+#[cfg(test)]
+mod wire_fuzz;
