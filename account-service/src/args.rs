@@ -2,13 +2,14 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use database::DatabaseUrl;
+use proto::PageKeys;
 use server::{
     Problems, ServeConfig,
-    args::{LogArgs, ServeArgs},
+    args::{LogArgs, Secret, ServeArgs, secret},
     logging::LogConfig,
 };
 
@@ -20,16 +21,12 @@ use crate::grpc::{self, Defaults};
 pub struct Args {
     #[command(subcommand)]
     task: Option<Task>,
-    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "sqlite://data/account.db",
-        global = true
-    )]
-    database_url: String,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing) [default: sqlite://data/account.db]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// A file that holds this URL, so that no password is on a command line or in the environment
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
@@ -39,12 +36,15 @@ pub struct Args {
     /// Currency of accounts that are opened without one
     #[arg(long, env = "DEFAULT_CURRENCY", value_name = "ISO 4217", default_value = "USD")]
     default_currency: String,
-    /// How long a hold lasts that is asked for without a time
+    /// Lifetime of holds that are requested without one
     #[arg(long, env = "DEFAULT_HOLD_TTL", value_name = "TIME", default_value = "7d")]
     default_hold_ttl: String,
     /// Interval at which due holds are swept
     #[arg(long, env = "SWEEP_INTERVAL", value_name = "TIME", default_value = "1s")]
     sweep_interval: String,
+    /// A file with the keys of page tokens, one per line: the first makes them [default: derived from the database's id]
+    #[arg(long, env = "PAGE_TOKEN_KEY_FILE", value_name = "FILE")]
+    page_token_key_file: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -83,6 +83,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// How often due holds are swept.
     pub sweep_interval: Duration,
+    /// What page tokens are made with; `None`: what is derived from the database's id.
+    pub page_keys: Option<PageKeys>,
     /// How to serve.
     pub serve: ServeConfig,
     /// What to log.
@@ -100,6 +102,8 @@ const CONNECTIONS_MAX: usize = 256;
 /// A database that takes longer to appear needs a person.
 const MIGRATE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
+const DATABASE: &str = "sqlite://data/account.db";
+
 const PORT: u16 = 50051;
 const ADMIN_PORT: u16 = 9081;
 
@@ -112,9 +116,8 @@ impl Args {
         let mut problems = Problems::new();
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
-        // Not through `parse`, which repeats the value: it may hold a password.
-        let database = self.database_url.parse();
-        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let page_keys = page_keys(&mut problems, self.page_token_key_file);
+        let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout =
             problems.parse("--migrate-timeout", &self.migrate_timeout, migrate_timeout);
         let connections =
@@ -134,6 +137,7 @@ impl Args {
                 connections: connections?,
                 defaults,
                 sweep_interval: sweep_interval?,
+                page_keys,
                 serve,
                 log,
                 failpoints: self.failpoints.plan(),
@@ -141,6 +145,24 @@ impl Args {
         };
         Ok(config().expect("a value is missing only when it was a problem"))
     }
+}
+
+/// Not through [`Problems::parse`], which repeats the value: it may hold a password.
+fn database(
+    problems: &mut Problems,
+    url: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<DatabaseUrl> {
+    let flag = "--database-url";
+    let Secret { flag, text } = secret(problems, flag, url, file)
+        .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
+    text.parse().map_err(|why| problems.add(&flag, why)).ok()
+}
+
+/// Keys of page tokens, if there is a file with some.
+fn page_keys(problems: &mut Problems, file: Option<PathBuf>) -> Option<PageKeys> {
+    let Secret { flag, text } = secret(problems, "--page-token-key", None, file)?;
+    PageKeys::of_lines(&text).map_err(|why| problems.add(&flag, why)).ok()
 }
 
 fn connections(raw: &str) -> Result<usize, String> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Config,
     desk::{self, Desk, DeskWorkers},
-    grpc::AccountService,
+    grpc::{ADMINISTRATIVE, AUDITED, AccountService, RULES},
     storage::{Store, Tables},
     sweeper,
 };
@@ -40,10 +40,13 @@ impl Service {
         let stores = |count| (0..count).map(|_| store()).collect();
         let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
         let (desk, workers) = desk::open::<B>(lineage.clone(), stores(writers), stores(readers));
-        let api = AccountService::new(desk.clone(), config.defaults);
+        let api = AccountService::new(desk.clone(), config.defaults, config.page_keys);
         let bound = Server::new(config.serve)
             .service(AccountServiceServer::new(api))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
+            .audited(AUDITED)
+            .administrative(ADMINISTRATIVE)
             .readiness("database", move || is_ready(desk.clone()))
             .bind()
             .await?;
@@ -55,6 +58,11 @@ impl Service {
     /// Where gRPC is served.
     pub fn local_addr(&self) -> SocketAddr {
         self.bound.local_addr()
+    }
+
+    /// Where OpenAccount and Deposit are served, if not where all is.
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.bound.admin_grpc_addr()
     }
 
     /// Where the admin HTTP is served.

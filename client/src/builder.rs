@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use credentials::TlsError;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use tokio::sync::Notify;
 
+use crate::bearer::BearerToken;
 use crate::call::{Budget, Throttle};
 use crate::capacity::Capacity;
 use crate::channel::Channel;
 use crate::config::{Backoff, ConfigErrors, ServiceConfig};
-use crate::connection::tls::{Tls, TlsError};
+use crate::connection::tls::Tls;
 use crate::connection::transport::{Connect, Sockets};
 use crate::connection::{Keepalive, Setup};
 use crate::entropy::Entropy;
@@ -52,6 +54,7 @@ pub struct Builder {
     connection_window_bytes: u32,
     seed: Option<u64>,
     tls: Option<Tls>,
+    bearer: Option<BearerToken>,
 }
 
 /// Why a channel cannot be built.
@@ -70,8 +73,16 @@ pub enum BuildError {
     #[error(transparent)]
     Resolver(#[from] ResolveError),
     /// `https` needs TLS settings.
-    #[error("an https target needs TLS settings")]
+    #[error("an https target needs TLS settings: it is they that make a channel speak TLS")]
     TlsMissing,
+    /// A token would travel where others could read it.
+    #[error("a bearer token needs TLS, or a target on this machine")]
+    TokenInPlaintext,
+    /// `http` and TLS settings contradict each other.
+    #[error(
+        "an http target is plaintext, and there are TLS settings: name https, or dns:///host:port"
+    )]
+    TlsUnwanted,
     /// The TLS settings cannot be used.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
@@ -109,6 +120,7 @@ impl Builder {
             connection_window_bytes: 512 << 20,
             seed: None,
             tls: None,
+            bearer: None,
         }
     }
 
@@ -244,9 +256,16 @@ impl Builder {
         self
     }
 
-    /// Speaks TLS to every endpoint. Default: plaintext.
+    /// Speaks TLS to every endpoint, whatever the target's scheme, but for `http`. Default: plaintext.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Shows this token with every call, unless the call brings another. It needs TLS, or a target on this machine:
+    /// whoever reads the connection can use the token.
+    pub fn bearer_token(mut self, token: BearerToken) -> Self {
+        self.bearer = Some(token);
         self
     }
 
@@ -307,6 +326,12 @@ impl Builder {
         if target.is_https() && self.tls.is_none() {
             return Err(BuildError::TlsMissing);
         }
+        if self.bearer.is_some() && self.tls.is_none() && !target.is_this_machine() {
+            return Err(BuildError::TokenInPlaintext);
+        }
+        if target.is_http() && self.tls.is_some() {
+            return Err(BuildError::TlsUnwanted);
+        }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let tls = self.tls.as_ref().map(|tls| tls.client(host)).transpose()?;
         Ok(Setup {
@@ -325,6 +350,7 @@ impl Builder {
             health_service: health,
             authority,
             user_agent: HeaderValue::from_static(USER_AGENT),
+            bearer: self.bearer.clone(),
             stream_window_bytes: self.stream_window_bytes,
             connection_window_bytes: self.connection_window_bytes,
             metadata_bytes_max: self.metadata_bytes_max,

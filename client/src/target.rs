@@ -1,6 +1,6 @@
 //! Target names (gRPC naming, grpc/grpc `doc/naming.md`) and what each stands for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,8 +88,20 @@ impl Target {
         }
     }
 
+    pub(crate) fn is_this_machine(&self) -> bool {
+        match self {
+            Self::Dns { host, .. } | Self::Http { host, .. } => host.is_this_machine(),
+            Self::Static(hosts) => hosts.iter().all(HostPort::is_this_machine),
+            Self::Unix(_) => true,
+        }
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         matches!(self, Self::Http { scheme, .. } if *scheme == Scheme::HTTPS)
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self, Self::Http { scheme, .. } if *scheme == Scheme::HTTP)
     }
 
     pub(crate) fn resolver(&self) -> Result<Arc<dyn Resolve>, ResolveError> {
@@ -107,7 +119,23 @@ impl Target {
     }
 }
 
+/// Whether a target names nothing but loopback addresses, `localhost` or a Unix socket: what goes there leaves no
+/// machine, encrypted or not.
+///
+/// # Errors
+/// When it is no target.
+pub fn is_this_machine(target: &str) -> Result<bool, TargetError> {
+    Target::parse(target).map(|target| target.is_this_machine())
+}
+
 impl HostPort {
+    fn is_this_machine(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        // RFC 6761, 6.3: it resolves to loopback everywhere.
+        is_loopback || bare.eq_ignore_ascii_case("localhost")
+    }
+
     fn parse(text: &str) -> Result<Self, TargetError> {
         Self::parse_or(text, None)
     }
@@ -165,6 +193,23 @@ mod tests {
         for (text, target) in cases {
             assert_eq!(Target::parse(text), Ok(target), "{text}");
         }
+    }
+
+    #[test]
+    fn only_what_stays_on_this_machine_is_this_machine() {
+        for target in ["static:///127.0.0.1:1,[::1]:2", "dns:///localhost:1", "unix:///run/a.sock"]
+        {
+            assert_eq!(is_this_machine(target), Ok(true), "{target}");
+        }
+        for target in [
+            "static:///127.0.0.1:1,10.0.0.1:2",
+            "dns:///accounts:1",
+            "http://a",
+            "dns:///0.0.0.0:1",
+        ] {
+            assert_eq!(is_this_machine(target), Ok(false), "{target}");
+        }
+        assert!(is_this_machine("nowhere").is_err());
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub enum UrlError {
     /// A service writes: it cannot use a server that does not.
     #[error("has a target_session_attrs other than read-write or primary")]
     SessionAttributes,
+    /// Ignored, it would leave the connection without a password and nobody told.
+    #[error("must not have a passfile: PGPASSFILE in the environment names it")]
+    Passfile,
     /// A PostgreSQL address without a database.
     #[error("must name a database, as in postgres://host/name")]
     NoDatabase,
@@ -99,6 +102,9 @@ fn without_attributes(after: &str) -> Result<String, UrlError> {
     let Some((path, query)) = after.split_once('?') else { return Ok(after.to_owned()) };
     let mut kept = Vec::new();
     for pair in query.split('&') {
+        if pair.starts_with("passfile=") {
+            return Err(UrlError::Passfile);
+        }
         match pair.strip_prefix("target_session_attrs=") {
             None => kept.push(pair),
             Some("read-write" | "primary") => {}
@@ -174,6 +180,7 @@ mod tests {
             Err(UrlError::SessionAttributes)
         );
         assert_eq!(read("postgres:///x?host=one,two"), Err(UrlError::Postgres));
+        assert_eq!(read("postgres://h/x?passfile=/run/pgpass"), Err(UrlError::Passfile));
         let many = format!("postgres://{}/x", ["h"; 9].join(","));
         assert_eq!(read(&many), Err(UrlError::TooManyServers));
     }

@@ -2,21 +2,23 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
-use std::{ops::RangeInclusive, time::Duration};
+mod tls;
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
-use client::{Builder, Channel};
+use client::{BuildError, Builder, Channel};
 use database::DatabaseUrl;
-use proto::Currency;
+use proto::{Currency, PageKeys};
 use server::{
     Problems, ServeConfig,
-    args::{LogArgs, ServeArgs},
+    args::{LogArgs, Secret, ServeArgs, secret},
     logging::LogConfig,
 };
 
 use crate::{
     accounts::SERVICE_CONFIG,
-    guard::RedisAddress,
+    guard::{RedisAddress, RedisTls},
     housekeeping::Rounds,
     layout,
     placement::OnDuplicate,
@@ -24,26 +26,25 @@ use crate::{
     storage::{KeyLifetime, Layout, Leases},
 };
 
+pub use tls::AccountTls;
+use tls::{AccountTlsArgs, RedisTlsArgs};
+
 /// Orders, payments and the catalogue: each order is placed once.
 #[derive(Debug, Parser)]
 #[command(name = "order-service", version)]
 pub struct Args {
     #[command(subcommand)]
     task: Option<TaskArgs>,
-    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing)
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "sqlite://data/order.db",
-        global = true
-    )]
-    database_url: String,
+    /// postgres://user:password@host/name, or sqlite://PATH (made if it is missing) [default: sqlite://data/order.db]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    database_url: Option<String>,
+    /// A file that holds this URL, so that no password is on a command line or in the environment
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
     /// `migrate` waits this long for a database that is not there yet
     #[arg(long, env = "MIGRATE_TIMEOUT", value_name = "TIME", default_value = "5m", global = true)]
     migrate_timeout: String,
-    /// Connections to the database: one for housekeeping, the others for changes and for reads
+    /// Connections to the database: one for housekeeping, the others for changes and for reads; heartbeats have one besides
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value = "6")]
     database_connections: String,
     /// The account service: dns:///host:port or static:///a:1,b:2
@@ -54,16 +55,26 @@ pub struct Args {
         default_value = "static:///127.0.0.1:50051"
     )]
     account_target: String,
+    /// Bearer token for the account service: a file that is read again and again
+    #[arg(long, env = "ACCOUNT_TOKEN_FILE", value_name = "FILE")]
+    account_token_file: Option<PathBuf>,
     /// Time a call to the account service may take, with all its attempts; less than the lease
     #[arg(long, env = "ACCOUNT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     account_timeout: String,
     /// Longest wait between two tries to connect to one of its pods, after an outage
     #[arg(long, env = "ACCOUNT_BACKOFF_MAX", value_name = "TIME", default_value = "5s")]
     account_backoff_max: String,
-    /// Redis, as a first look before the database: redis://host:6379. Left out: none
+    #[command(flatten)]
+    account_tls: AccountTlsArgs,
+    /// Redis, as a first look before the database: redis://host:6379, or rediss:// for TLS. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
-    /// What a duplicate gets that does not say: replay or reject
+    #[command(flatten)]
+    redis_tls: RedisTlsArgs,
+    /// A file that holds this URL
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
+    redis_url_file: Option<PathBuf>,
+    /// Default for requests that leave on_duplicate unset: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
     /// Currency of prices and orders that name none, and of those from before they could
@@ -75,21 +86,24 @@ pub struct Args {
         global = true
     )]
     default_currency: String,
-    /// After this somebody else may take a key over whose worker is silent
+    /// How long a key's owner may be silent before another pod may take the key over
     #[arg(long, env = "LEASE", value_name = "TIME", default_value = "60s")]
     lease: String,
-    /// After this an outbox row that was not settled is tried again
+    /// How long an outbox row is left to the pod that wrote it before any pod may settle it
     #[arg(long, env = "SETTLE_LEASE", value_name = "TIME", default_value = "15s")]
     settle_lease: String,
-    /// Interval at which keys are looked for that were left behind
+    /// Interval of the search for keys that were left behind
     #[arg(long, env = "COMPLETE_INTERVAL", value_name = "TIME", default_value = "5s")]
     complete_interval: String,
-    /// After this a key that could not be decided is decided as failed
+    /// How long a key may stay undecided before it fails and its hold is released
     #[arg(long, env = "GIVE_UP_AFTER", value_name = "TIME", default_value = "15m")]
     give_up_after: String,
-    /// How long an idempotency key is kept at least after its first request, in whole days: until then a refusal stands
+    /// Least time an idempotency key is kept after its first request, in whole days; a refusal stands as long
     #[arg(long, env = "KEY_LIFETIME", value_name = "TIME", default_value = "2d")]
     key_lifetime: String,
+    /// A file with the keys of page tokens, one per line: the first makes them [default: derived from the database's id]
+    #[arg(long, env = "PAGE_TOKEN_KEY_FILE", value_name = "FILE")]
+    page_token_key_file: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -176,12 +190,18 @@ pub struct Config {
     pub connections: usize,
     /// Where the account service is. Valid: a channel can be built from it.
     pub account_target: String,
+    /// How it is spoken to over TLS. `None`: in plaintext.
+    pub account_tls: Option<AccountTls>,
+    /// What says to it who calls; `None`: a certificate, or nothing.
+    pub account_token_file: Option<PathBuf>,
     /// How long a call to it may take.
     pub account_timeout: Duration,
     /// How far apart tries to connect to one of its pods are at most.
     pub account_backoff_max: Duration,
     /// Where to look first; `None`: nowhere.
     pub redis: Option<RedisAddress>,
+    /// The credentials for it, if it is spoken to over TLS.
+    pub redis_tls: Option<RedisTls>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
     /// Of prices and orders that name none.
@@ -190,6 +210,8 @@ pub struct Config {
     pub leases: Leases,
     /// How often housekeeping looks.
     pub rounds: Rounds,
+    /// What page tokens are made with; `None`: what is derived from the database's id.
+    pub page_keys: Option<PageKeys>,
     /// How to serve.
     pub serve: ServeConfig,
     /// What to log.
@@ -207,11 +229,16 @@ const TIME: RangeInclusive<Duration> =
 /// How often due outbox rows are looked for; they were leased before, so nobody waits for this.
 const NOTICES: Duration = Duration::from_secs(1);
 
+/// How often processes that fell silent are looked for: a look at a row per process.
+const DEATHS: Duration = Duration::from_millis(500);
+
 /// How often what stands in the outbox is counted.
 const BACKLOG: Duration = Duration::from_secs(5);
 
 /// How often the key table is looked after.
 const PARTITIONS: Duration = Duration::from_secs(60);
+
+const DATABASE: &str = "sqlite://data/order.db";
 
 const PORT: u16 = 50052;
 const ADMIN_PORT: u16 = 9082;
@@ -226,15 +253,22 @@ impl Args {
         let task = self.task.map(|task| task.validate(&mut problems));
         let serve = self.serve.validate(ServeConfig::on_ports(PORT, ADMIN_PORT), &mut problems);
         let log = self.log.validate(&mut problems);
-        // Not through `parse`, which repeats the value: it may hold a password.
-        let database = self.database_url.parse();
-        let database = database.map_err(|why| problems.add("--database-url", why)).ok();
+        let page_keys = page_keys(&mut problems, self.page_token_key_file);
+        let database = database(&mut problems, self.database_url, self.database_url_file);
         let migrate_timeout = problems.parse("--migrate-timeout", &self.migrate_timeout, time);
-        let redis = self.redis_url.map(|url| url.parse());
-        let redis = redis.transpose().map_err(|why| problems.add("--redis-url", why)).ok();
+        let redis = secret(&mut problems, "--redis-url", self.redis_url, self.redis_url_file);
+        let redis: Option<RedisAddress> = redis.and_then(|Secret { flag, text }| {
+            text.parse().map_err(|why| problems.add(&flag, why)).ok()
+        });
+        let every = serve.tls_reload_interval;
+        let is_tls = redis.as_ref().is_some_and(RedisAddress::is_tls);
+        let redis_tls = self.redis_tls.validate(is_tls, every, &mut problems);
+        let account_tls = self.account_tls.validate(every, &mut problems);
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
-        let target = problems.parse("--account-target", &self.account_target, target);
+        let target = problems.parse("--account-target", &self.account_target, |raw| {
+            target(raw, account_tls.is_some())
+        });
         let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
         let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
@@ -245,6 +279,12 @@ impl Args {
         let keys = problems.parse("--complete-interval", &self.complete_interval, time);
         let give_up = problems.parse("--give-up-after", &self.give_up_after, time);
         let lifetime = problems.parse("--key-lifetime", &self.key_lifetime, key_lifetime);
+        let is_readable =
+            account_tls.is_none() && target.as_deref().is_some_and(is_beyond_this_machine);
+        if self.account_token_file.is_some() && is_readable {
+            let why = "needs --account-tls-ca, or a target on this machine: whoever reads the connection could use the token";
+            problems.add("--account-token-file", why);
+        }
         if account_timeout.zip(lease).is_some_and(|(timeout, lease)| timeout >= lease) {
             problems.add("--account-timeout", "must be less than --lease");
         }
@@ -262,9 +302,12 @@ impl Args {
                 migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 account_target: target?,
+                account_tls,
+                account_token_file: self.account_token_file,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
-                redis: redis?,
+                redis,
+                redis_tls,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
                 leases: Leases {
@@ -275,10 +318,12 @@ impl Args {
                 },
                 rounds: Rounds {
                     keys: keys?,
+                    deaths: DEATHS,
                     notices: NOTICES.min(notice?),
                     backlog: BACKLOG,
                     partitions: PARTITIONS,
                 },
+                page_keys,
                 serve,
                 log,
                 failpoints: self.failpoints.plan(),
@@ -332,6 +377,24 @@ pub(crate) fn account_channel(target: &str, backoff_max: Duration) -> Builder {
         .wait_for_ready(true)
 }
 
+/// Not through [`Problems::parse`], which repeats the value: it may hold a password.
+fn database(
+    problems: &mut Problems,
+    url: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<DatabaseUrl> {
+    let flag = "--database-url";
+    let Secret { flag, text } = secret(problems, flag, url, file)
+        .unwrap_or_else(|| Secret { flag: flag.to_owned(), text: DATABASE.to_owned() });
+    text.parse().map_err(|why| problems.add(&flag, why)).ok()
+}
+
+/// Keys of page tokens, if there is a file with some.
+fn page_keys(problems: &mut Problems, file: Option<PathBuf>) -> Option<PageKeys> {
+    let Secret { flag, text } = secret(problems, "--page-token-key", None, file)?;
+    PageKeys::of_lines(&text).map_err(|why| problems.add(&flag, why)).ok()
+}
+
 fn connections(raw: &str) -> Result<usize, String> {
     let number = raw.parse().ok().filter(|number| CONNECTIONS.contains(number));
     let (least, most) = CONNECTIONS.into_inner();
@@ -356,6 +419,22 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
     }
 }
 
-fn target(raw: &str) -> Result<String, client::BuildError> {
-    account_channel(raw, BACKOFF_INITIAL).check().map(|()| raw.to_owned())
+/// Whether what is sent there leaves this machine.
+fn is_beyond_this_machine(target: &str) -> bool {
+    client::is_this_machine(target).is_ok_and(|is_here| !is_here)
+}
+
+/// What makes the channel speak TLS is --account-tls-ca; a scheme must not say otherwise.
+fn target(raw: &str, is_tls: bool) -> Result<String, String> {
+    match account_channel(raw, BACKOFF_INITIAL).check() {
+        Err(BuildError::TlsMissing) if is_tls => Ok(raw.to_owned()),
+        Err(BuildError::TlsMissing) => {
+            Err("names https: TLS is spoken when --account-tls-ca is set, and it is not".into())
+        }
+        Ok(()) if is_tls && raw.starts_with("http:") => {
+            Err("names http, and --account-tls-ca asks for TLS: use dns:///host:port".into())
+        }
+        Ok(()) => Ok(raw.to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
 }

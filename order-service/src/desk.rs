@@ -25,7 +25,9 @@ use crate::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow},
     },
-    storage::{Cancelled, Claimed, NewClaim, OrdersPage, Store, Tables, outbox::RefusedNotice},
+    storage::{
+        Cancelled, Claimed, NewCancel, NewClaim, OrdersPage, Store, Tables, outbox::RefusedNotice,
+    },
 };
 
 /// A batch that takes longer than this is no longer waited for before the next one begins.
@@ -51,7 +53,7 @@ pub struct Desk {
     hand_backs: Jobs<Claim, ()>,
     finished: Jobs<Notice, ()>,
     refusals: Jobs<RefusedNotice, bool>,
-    cancels: Jobs<(AccountId, Uuid), Option<Cancelled>>,
+    cancels: Jobs<NewCancel, Option<Cancelled>>,
     product_puts: Jobs<Product, ()>,
     adjustments: Jobs<Adjustment, Adjusted>,
     keys: Jobs<(AccountId, IdempotencyKey), Option<KeyRow>>,
@@ -185,12 +187,8 @@ impl Desk {
     }
 
     /// Cancels an order. `None`: there is no such order.
-    pub async fn cancel(
-        &self,
-        account: AccountId,
-        order: Uuid,
-    ) -> Result<Option<Cancelled>, Trouble> {
-        submit(&self.cancels, (account, order)).await
+    pub async fn cancel(&self, cancel: NewCancel) -> Result<Option<Cancelled>, Trouble> {
+        submit(&self.cancels, cancel).await
     }
 
     /// Creates or sets a product.

@@ -8,6 +8,7 @@
 //!   while the account service is away, each holds its place until its call is given up, and keys that were handed back
 //!   wait behind the others. While there are more, the next round sets out as soon as the last one has landed: a backlog
 //!   goes as fast as it can be decided, not at the pace of the looks.
+//! - *Deaths*: the leases of processes that fell silent are ended, and their keys driven on at once.
 //! - *Outbox*: rows that fell due go to the [`settler`](crate::settler). What stands there is shown by the gauges
 //!   `order_settlements_refused` and `order_outbox_oldest_seconds`, the same by every pod.
 //! - *Keys*: partitions ahead, old ones away. When none can be made, readiness says so while there are still some
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     order::Notice,
     placement::Placement,
-    storage::{Store, Tables, outbox::Backlog},
+    storage::{Ended, Store, Tables, outbox::Backlog},
 };
 
 /// Overdue keys driven on at once.
@@ -68,6 +69,8 @@ pub struct Rounds {
     pub keys: Duration,
     /// Due outbox rows.
     pub notices: Duration,
+    /// Dead processes.
+    pub deaths: Duration,
     /// What stands in the outbox, for metrics.
     pub backlog: Duration,
     /// The key table.
@@ -84,8 +87,8 @@ pub async fn keep<B: Tables>(
     stop: CancellationToken,
 ) {
     show(Backlog::NONE);
-    let periods = [rounds.keys, rounds.notices, rounds.backlog, rounds.partitions];
-    let [mut keys, mut due, mut backlog, mut partitions] = periods.map(|period| {
+    let periods = [rounds.keys, rounds.deaths, rounds.notices, rounds.backlog, rounds.partitions];
+    let [mut keys, mut deaths, mut due, mut backlog, mut partitions] = periods.map(|period| {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
@@ -102,6 +105,10 @@ pub async fn keep<B: Tables>(
             }
             _ = backlog.tick() => show_backlog(&mut store).await,
             _ = due.tick() => lease_notices(&mut store, &notices).await,
+            // What a dead process began is not left to the next look.
+            _ = deaths.tick() => if reap(&mut store).await {
+                more = complete(&mut store, &placement, &room).await;
+            },
             _ = keys.tick() => more = complete(&mut store, &placement, &room).await,
             () = all_landed(&room), if more => more = complete(&mut store, &placement, &room).await,
         }
@@ -134,6 +141,27 @@ async fn complete<B: Tables>(
         }
         Err(error) => {
             failed("overdue keys were not read", &error);
+            false
+        }
+    }
+}
+
+/// Ends the leases of dead processes. Answers whether there were any on keys.
+async fn reap<B: Tables>(store: &mut Store<B>) -> bool {
+    match store.reap().await {
+        Ok(Ended { processes: 0, .. }) => false,
+        Ok(Ended { processes, keys, notices }) => {
+            metrics::counter!("order_workers_reaped_total").increment(processes as u64);
+            tracing::info!(
+                processes,
+                keys,
+                notices,
+                "ended the leases of processes that fell silent"
+            );
+            keys > 0
+        }
+        Err(error) => {
+            failed("the leases of silent processes were not ended", &error);
             false
         }
     }

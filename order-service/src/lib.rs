@@ -9,7 +9,7 @@
 //! - [`ledger_link`] makes sure that it works on the ledger that these orders are paid from.
 //! - [`guard`] is a first look at Redis, if there is one; never the authority.
 //! - [`placement`] drives a key from claimed to decided; [`settler`] tells the account service what was decided;
-//!   [`housekeeping`] finishes what dead processes left.
+//!   [`housekeeping`] finishes what dead processes left, whom it knows by their missing [`heartbeat`].
 //! - [`layout`] moves an installation from a table of keys to keys in the rows of their orders, or back.
 //! - [`settlements`] is what an operator does about settlements that the account service refuses.
 //! - [`grpc`] reads requests and writes answers.
@@ -20,6 +20,7 @@ pub mod args;
 pub mod desk;
 pub mod grpc;
 pub mod guard;
+pub mod heartbeat;
 pub mod housekeeping;
 pub mod layout;
 pub mod ledger_link;
@@ -135,6 +136,9 @@ async fn run_on<B: Tables>(config: Config) -> Result<ExitCode, RunError> {
         }
         None => {
             tracing::info!(database = %config.database, "order-service starts");
+            if let Some(exposure) = config.database.exposure() {
+                tracing::warn!("{exposure}");
+            }
             if B::MIGRATES_AT_START {
                 migrate(open(), MIGRATE_AT_START).await?;
             }

@@ -2,12 +2,11 @@
 
 use std::{future, net::SocketAddr, time::Duration};
 
-use client::BuildError;
+use client::{BearerToken, BearerTokenError, BuildError, TlsError};
 use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
-use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
 use tokio::{
@@ -22,8 +21,9 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{CatalogApi, OrderApi},
-    guard::Guard,
+    grpc::{ADMINISTRATIVE, AUDITED, CatalogApi, OrderApi, Pages, RULES},
+    guard::{Guard, GuardError},
+    heartbeat,
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
@@ -34,6 +34,9 @@ use crate::{
 
 /// After the last call ended: how long flights whose callers left may go on.
 pub const FLIGHTS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often the file of the token for the account service is looked at.
+const TOKEN_RELOAD: Duration = Duration::from_secs(10);
 
 /// What readiness says of a database that went back in time.
 const ACCEPT: &str = "docs/restore.md says how to go on with `order-service resume`";
@@ -49,6 +52,8 @@ pub struct Service {
     stop_housekeeping: CancellationToken,
     stop_settling: CancellationToken,
     stop_introducing: CancellationToken,
+    beating: JoinHandle<()>,
+    stop_beating: CancellationToken,
 }
 
 /// Why a service could not be started.
@@ -60,9 +65,15 @@ pub enum StartError {
     /// The account service's address cannot be one.
     #[error("cannot make a channel to the account service")]
     Channel(#[from] BuildError),
+    /// There is no token to show to the account service.
+    #[error("cannot use the token for the account service")]
+    Token(#[from] BearerTokenError),
+    /// The credentials for the account service cannot be used.
+    #[error("cannot speak TLS to the account service")]
+    Tls(#[from] TlsError),
     /// The connection to Redis cannot be set up.
     #[error("cannot set up the connection to Redis")]
-    Redis(#[from] RedisError),
+    Redis(#[from] GuardError),
 }
 
 impl Service {
@@ -79,17 +90,27 @@ impl Service {
             <(CancellationToken, CancellationToken)>::default();
         let Shares { writers, readers } = Shares::of(config.connections, B::WRITERS_MAX);
         let lineage = Lineage::of_process();
-        let underway = Underway::default();
-        let tracked = || open().tracked(lineage.clone()).sharing(underway.clone());
+        let (worker, underway) = (new_id(), Underway::default());
+        let tracked =
+            || open().of_worker(worker).tracked(lineage.clone()).sharing(underway.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
-        let channel =
-            args::account_channel(&config.account_target, config.account_backoff_max).build()?;
+        let channel = args::account_channel(&config.account_target, config.account_backoff_max);
+        let channel = match &config.account_token_file {
+            Some(file) => channel.bearer_token(BearerToken::from_file(file, TOKEN_RELOAD)?),
+            None => channel,
+        };
+        let channel = match config.account_tls {
+            Some(tls) => channel.tls(tls.open()?).build()?,
+            None => channel.build()?,
+        };
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
         let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
-            Some(address) => Guard::open(address, config.leases.key, new_id())?,
+            Some(address) => {
+                Guard::open(address, config.redis_tls.clone(), config.leases.key, new_id())?
+            }
             None => Guard::absent(),
         };
         let placement = Placement::new(Parts {
@@ -101,20 +122,25 @@ impl Service {
             notices: notices.clone(),
             new_id,
         });
+        let pages = Pages::new(config.page_keys, desk.clone());
         let orders = OrderApi {
             placement: placement.clone(),
             desk: desk.clone(),
             notices: notices.clone(),
             on_duplicate: config.on_duplicate,
             currency: config.currency,
+            pages: pages.clone(),
         };
-        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency };
+        let catalog = CatalogApi { desk: desk.clone(), currency: config.currency, pages };
         let asked = desk.clone();
         let (upkeep, kept) = watch::channel(Upkeep::default());
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
+            .audited(AUDITED)
+            .administrative(ADMINISTRATIVE)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))
             .readiness("keys", move || future::ready(kept.borrow().judge()))
@@ -133,6 +159,9 @@ impl Service {
         let (settling, housekeeping) = (tokio::spawn(settle), tokio::spawn(keep));
         let stop_introducing = CancellationToken::new();
         let introducing = tokio::spawn(introducer.run(stop_introducing.clone()));
+        let stop_beating = CancellationToken::new();
+        let beats = open().of_worker(worker).for_beats().tracked(lineage.clone());
+        let beating = tokio::spawn(heartbeat::beat(beats, stop_beating.clone()));
         Ok(Self {
             bound,
             placement,
@@ -143,12 +172,19 @@ impl Service {
             stop_housekeeping,
             stop_settling,
             stop_introducing,
+            beating,
+            stop_beating,
         })
     }
 
     /// Where gRPC is served.
     pub fn local_addr(&self) -> SocketAddr {
         self.bound.local_addr()
+    }
+
+    /// Where the catalogue is written, if not where all is served.
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.bound.admin_grpc_addr()
     }
 
     /// Where the admin HTTP is served.
@@ -178,6 +214,9 @@ impl Service {
         self.stop_introducing.cancel();
         stopped("handshakes", self.introducing).await;
         stopped("workers", tokio::spawn(self.workers.stop())).await;
+        // Last of all: what was not finished is free for others from here on.
+        self.stop_beating.cancel();
+        stopped("heartbeat", self.beating).await;
         summary
     }
 }

@@ -1,6 +1,6 @@
 //! Ids, each its own type, so that a reservation's id cannot be passed where an order's is meant.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
@@ -22,6 +22,22 @@ pub enum IdError {
     /// Control characters, or anything beyond ASCII.
     #[error("must contain printable ASCII characters only")]
     NotPrintable,
+}
+
+/// Who asked for a change: the id of a caller as it was authenticated, such as a SPIFFE id. No caller chooses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(Arc<str>);
+
+impl Actor {
+    /// An id that authentication accepted.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 macro_rules! number_id {

@@ -1,6 +1,7 @@
 //! The accept loop: one task a connection, at most so many.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::connection::{Connections, End};
 use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED};
 use crate::phase::{Phase, PhaseWatch};
 use crate::spread::Spread;
+use crate::surface::{Arrival, Surface};
 
 /// Pause after the system refused to accept, for lack of descriptors usually. The backlog
 /// keeps the waiting clients meanwhile.
@@ -23,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     connections: Arc<Connections>,
+    surface: Surface,
     slots: Arc<Semaphore>,
     spread: Spread,
     phase: watch::Receiver<Phase>,
@@ -40,19 +43,20 @@ pub(crate) struct Ends {
 impl Acceptor {
     pub(crate) fn new(
         connections: Arc<Connections>,
+        surface: Surface,
         max_connections: usize,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let (open, ends) = (TaskTracker::new(), Arc::default());
-        Self { connections, slots, spread: Spread::default(), phase, open, ends }
+        Self { connections, surface, slots, spread: Spread::default(), phase, open, ends }
     }
 
     /// Accepts until dropped, which closes the listener.
     pub(crate) async fn accept_from(&self, listener: TcpListener) -> Infallible {
         loop {
             match listener.accept().await {
-                Ok((stream, _peer)) => self.welcome(stream),
+                Ok((stream, peer)) => self.welcome(stream, peer),
                 Err(why) => {
                     tracing::warn!(%why, "the system refused a connection");
                     sleep(PAUSE).await;
@@ -80,7 +84,7 @@ impl Acceptor {
         self.ends.calls_cut.load(Ordering::Relaxed)
     }
 
-    fn welcome(&self, stream: TcpStream) {
+    fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             // Closed at once, the client knows that nothing was sent and goes elsewhere.
             metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
@@ -91,12 +95,14 @@ impl Acceptor {
             tracing::debug!(%why, "connection left before it was served");
             return;
         }
-        self.open.spawn(self.serve(stream, slot));
+        let arrival = Arrival { peer, surface: self.surface };
+        self.open.spawn(self.serve(stream, arrival, slot));
     }
 
     fn serve(
         &self,
         stream: TcpStream,
+        arrival: Arrival,
         slot: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<> {
         let connections = self.connections.clone();
@@ -106,7 +112,7 @@ impl Acceptor {
         async move {
             let open = metrics::gauge!(CONNECTIONS);
             open.increment(1.0);
-            if let End::Cut { calls } = connections.serve(stream, fraction, phase).await {
+            if let End::Cut { calls } = connections.serve(stream, arrival, fraction, phase).await {
                 ends.connections_cut.fetch_add(1, Ordering::Relaxed);
                 ends.calls_cut
                     .fetch_add(u64::try_from(calls).unwrap_or(u64::MAX), Ordering::Relaxed);

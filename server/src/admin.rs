@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::health::{Health, Readiness, Snapshot};
 use crate::metrics;
+use crate::trail::Trail;
 
 const CONNECTIONS_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, trail: Option<Arc<Trail>>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut upkeep = interval(UPKEEP);
     upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,9 +45,9 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
         tokio::select! {
             (slot, accepted) = accepted => match accepted {
                 Ok((stream, _peer)) => {
-                    let health = health.clone();
+                    let (health, trail) = (health.clone(), trail.clone());
                     tokio::spawn(async move {
-                        converse(stream, health).await;
+                        converse(stream, health, trail).await;
                         drop(slot);
                     });
                 }
@@ -62,9 +63,9 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
     }
 }
 
-async fn converse(stream: TcpStream, health: Arc<Health>) {
+async fn converse(stream: TcpStream, health: Arc<Health>, trail: Option<Arc<Trail>>) {
     let answers = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &health);
+        let response = answer(request.method(), request.uri().path(), &health, trail.as_deref());
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -77,14 +78,22 @@ async fn converse(stream: TcpStream, health: Arc<Health>) {
     }
 }
 
-fn answer(method: &Method, path: &str, health: &Health) -> Response<Full<Bytes>> {
+fn answer(
+    method: &Method,
+    path: &str,
+    health: &Health,
+    trail: Option<&Trail>,
+) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
     let state = health.snapshot();
     match path {
         "/q/health/live" => health_json(true, Vec::new()),
-        "/q/health/ready" => health_json(state.readiness == Readiness::Ready, checks_of(&state)),
+        "/q/health/ready" => {
+            let checks = checks_of(&state).into_iter().chain(trail.and_then(note_of));
+            health_json(state.readiness == Readiness::Ready, checks.collect())
+        }
         "/q/health/started" => health_json(state.started, checks_of(&state)),
         "/q/metrics" => metrics_text(),
         _ => text(
@@ -128,6 +137,12 @@ fn checks_of(state: &Snapshot) -> Vec<CheckAnswer> {
             data: answer.err().map(|why| Why { why }),
         })
         .collect()
+}
+
+/// What is wrong with the audit trail, for people: the pod stays ready (see [`crate::trail`]).
+fn note_of(trail: &Trail) -> Option<CheckAnswer> {
+    let why = trail.trouble()?;
+    Some(CheckAnswer { name: "audit", status: up_or_down(true), data: Some(Why { why }) })
 }
 
 fn health_json(up: bool, checks: Vec<CheckAnswer>) -> Response<Full<Bytes>> {

@@ -3,26 +3,34 @@
 //! clap only collects text; [`ServeArgs::validate`] and [`LogArgs::validate`] judge all of it at
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
+mod auth;
 mod judge;
+mod secret;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use judge::{DAY, Judge, TICK};
+pub use secret::{Secret, secret};
 
-use crate::ServeConfig;
+use auth::AuthArgs;
+use judge::{DAY, Judge, TICK, TlsPaths};
+
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
+use crate::{AuthConfig, ServeConfig};
 
 /// The serving flags as typed. Flatten it into a service's own arguments.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
-    /// Address of gRPC [default: every address, the service's own port]
+    /// Address of gRPC [default: the service's own port, on every address, but on loopback with --auth off]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     listen: Option<String>,
+    /// Address of a second gRPC listener: administrative methods are served there, and only there [default: none]
+    #[arg(long, env = "ADMIN_GRPC_LISTEN", value_name = "IP:PORT")]
+    admin_grpc_listen: Option<String>,
     /// Address of the admin HTTP: /q/health/*, /q/metrics [default: every address, the
     /// service's own port]
     #[arg(long, env = "ADMIN_LISTEN", value_name = "IP:PORT")]
@@ -36,7 +44,10 @@ pub struct ServeArgs {
     /// Issuers of client certificates, PEM; clients must have one then
     #[arg(long, env = "TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
-    /// Interval of looking whether these files have changed
+    /// Revocation lists of these issuers, PEM; clients whose issuer has none here are refused
+    #[arg(long, env = "TLS_CLIENT_CRL", value_name = "FILE")]
+    tls_client_crl: Option<PathBuf>,
+    /// Interval of looking whether TLS files have changed, these and others
     #[arg(long, env = "TLS_RELOAD_INTERVAL", value_name = "TIME", default_value = "10s")]
     tls_reload_interval: String,
     /// After SIGTERM: still serving, but saying NOT_SERVING and sending clients away
@@ -63,7 +74,7 @@ pub struct ServeArgs {
     /// A connection that does not answer a ping for this long is dropped
     #[arg(long, env = "KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "10s")]
     keepalive_timeout: String,
-    /// Threads that serve; one carries thousands of calls a second for the least CPU a call
+    /// Threads that serve; one carries thousands of calls a second for the least CPU per call
     #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value = "1")]
     worker_threads: String,
     /// Most open connections
@@ -90,6 +101,14 @@ pub struct ServeArgs {
     /// How long checks must fail before readiness turns false
     #[arg(long, env = "READINESS_GRACE", value_name = "TIME", default_value = "5s")]
     readiness_grace: String,
+    /// Server reflection, which tells callers the contract: on or off
+    #[arg(long, env = "REFLECTION", value_name = "ON|OFF", default_value = "on")]
+    reflection: String,
+    /// Where the audit trail goes, a JSON line for each call that changes something: stdout, off or a file
+    #[arg(long, env = "AUDIT_LOG", value_name = "stdout|off|PATH", default_value = "stdout")]
+    audit_log: String,
+    #[command(flatten)]
+    auth: AuthArgs,
 }
 
 impl ServeArgs {
@@ -99,20 +118,33 @@ impl ServeArgs {
     #[must_use]
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
         let mut judge = Judge { problems };
-        let tls = judge.tls(
-            self.tls_certificate,
-            self.tls_key,
-            self.tls_client_ca,
-            &self.tls_reload_interval,
-        );
+        let tls_reload_interval =
+            judge.time("--tls-reload-interval", &self.tls_reload_interval, TICK..=DAY);
+        let mut tls = judge.tls(TlsPaths {
+            certificate: self.tls_certificate,
+            key: self.tls_key,
+            client_ca: self.tls_client_ca,
+            client_crl: self.tls_client_crl,
+            reload_interval: tls_reload_interval,
+        });
+        let has_client_ca = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let listen = (self.listen.as_deref(), self.admin_grpc_listen.as_deref());
+        let (auth, listen, admin_grpc_listen) =
+            self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
+        if let Some(tls) = &mut tls {
+            tls.client_may_be_nameless = auth.as_ref().is_some_and(AuthConfig::takes_either);
+        }
         ServeConfig {
-            listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
+            listen,
+            admin_grpc_listen,
             admin_listen: judge.address(
                 "--admin-listen",
                 self.admin_listen.as_deref(),
                 defaults.admin_listen,
             ),
             tls,
+            tls_reload_interval,
+            auth,
             handshake_timeout: judge.time(
                 "--handshake-timeout",
                 &self.handshake_timeout,
@@ -170,6 +202,11 @@ impl ServeArgs {
             ),
             lame_duck: judge.time("--lame-duck", &self.lame_duck, Duration::ZERO..=DAY),
             drain_timeout: judge.time("--drain-timeout", &self.drain_timeout, Duration::ZERO..=DAY),
+            reflection: judge.switch("--reflection", &self.reflection),
+            audit_log: judge
+                .problems
+                .parse("--audit-log", &self.audit_log, str::parse)
+                .unwrap_or_default(),
         }
     }
 }
@@ -237,6 +274,10 @@ mod tests {
             "--log=a=b=c",
             "--log-format=xml",
             "--tls-key=key.pem",
+            "--tls-client-crl=crl.pem",
+            "--reflection=maybe",
+            "--audit-log=stdot",
+            "--admin-grpc-listen=50061",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -248,10 +289,71 @@ mod tests {
             "--log (LOG)",
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
+            "--tls-client-crl (TLS_CLIENT_CRL)",
+            "--reflection (REFLECTION)",
+            "--audit-log (AUDIT_LOG)",
+            "--admin-grpc-listen (ADMIN_GRPC_LISTEN)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }
         assert_eq!(told.lines().count(), 1 + flags.len(), "{told}");
+    }
+
+    #[test]
+    fn without_callers_identities_only_loopback_is_served_unless_the_contrary_is_said() {
+        let told = validated(&["--listen=0.0.0.0:7"]).unwrap_err().to_string();
+        for named in ["--listen (LISTEN)", "0.0.0.0:7", "--auth off", "--auth-insecure-listen"] {
+            assert!(told.contains(named), "{named} is missing in: {told}");
+        }
+        let told = validated(&["--admin-grpc-listen=0.0.0.0:8"]).unwrap_err().to_string();
+        assert!(told.contains("--admin-grpc-listen (ADMIN_GRPC_LISTEN)"), "{told}");
+        assert!(validated(&["--admin-grpc-listen=127.0.0.1:8"]).is_ok());
+        for good in ["127.0.0.1:7", "127.77.0.3:7", "[::1]:7"] {
+            assert!(validated(&[&format!("--listen={good}")]).is_ok(), "{good}");
+        }
+
+        let (serve, _) = validated(&["--auth-insecure-listen"]).unwrap();
+        assert_eq!(serve.listen, "0.0.0.0:50051".parse().unwrap());
+        let flags = ["--auth-insecure-listen=true", "--listen=192.0.2.1:7"];
+        assert!(validated(&flags).is_ok());
+        assert!(validated(&["--auth-insecure-listen=false", "--listen=192.0.2.1:7"]).is_err());
+    }
+
+    #[test]
+    fn a_mode_wants_the_flags_that_it_needs_and_no_others() {
+        let tokens = ["--auth-jwks=k", "--auth-issuer=i", "--auth-audience=a"];
+        let certificate = ["--tls-certificate=c", "--tls-key=k", "--tls-client-ca=ca"];
+        let header = ["--auth-trusted-header=l5d-client-id", "--auth-trusted-peers=10.0.0.0/8"];
+        let roles = ["--auth-roles=r"];
+        let with = |mode: &'static str, more: &[&[&'static str]]| {
+            validated(&[&[mode][..], &more.concat()].concat())
+        };
+
+        let (serve, _) = with("--auth=jwt", &[&tokens]).unwrap();
+        let auth = serve.auth.unwrap();
+        assert_eq!(serve.listen, "0.0.0.0:50051".parse().unwrap());
+        assert!(auth.tokens.is_some() && auth.certificates.is_none());
+        let (serve, _) = with("--auth=both", &[&tokens, &certificate, &roles]).unwrap();
+        let auth = serve.auth.unwrap();
+        assert!(auth.tokens.is_some() && auth.certificates.is_some());
+        assert!(with("--auth=mtls", &[&header, &roles]).is_ok());
+
+        for (mode, more, named) in [
+            ("--auth=on", vec![], vec!["--auth (AUTH)"]),
+            ("--auth=jwt", vec![], vec!["--auth-jwks", "--auth-issuer", "--auth-audience"]),
+            ("--auth=mtls", vec![&roles[..]], vec!["--auth (AUTH)", "--tls-client-ca"]),
+            ("--auth=mtls", vec![&certificate[..]], vec!["--auth-roles (AUTH_ROLES)"]),
+            ("--auth=off", vec![&roles[..]], vec!["--auth-roles (AUTH_ROLES)"]),
+            ("--auth=off", vec![&tokens[..1]], vec!["--auth-jwks (AUTH_JWKS)"]),
+            ("--auth=jwt", vec![&tokens, &header[..]], vec!["--auth-trusted-header"]),
+            ("--auth=mtls", vec![&header[..1], &roles], vec!["--auth-trusted-peers"]),
+            ("--auth=jwt", vec![&tokens, &["--auth-insecure-listen"]], vec!["for --auth off"]),
+        ] {
+            let told = with(mode, &more).unwrap_err().to_string();
+            for named in named {
+                assert!(told.contains(named), "{named} is missing in: {told}");
+            }
+        }
     }
 
     #[test]

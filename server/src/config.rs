@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::TlsFiles;
+use crate::auth::AuthConfig;
+use crate::{AuditLog, TlsFiles};
 
 /// How to listen, what to admit, and how to leave.
 ///
@@ -15,10 +16,17 @@ use crate::TlsFiles;
 pub struct ServeConfig {
     /// Where gRPC is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where administrative methods are served, and only they: then [`listen`](Self::listen) does not serve them. `None`:
+    /// one listener serves all.
+    pub admin_grpc_listen: Option<SocketAddr>,
     /// Where the admin HTTP is served (`/q/health/*`, `/q/metrics`). Port 0 lets the system choose.
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
     pub tls: Option<TlsFiles>,
+    /// How often files of TLS are looked at, for whoever has more of them than [`tls`](Self::tls).
+    pub tls_reload_interval: Duration,
+    /// How callers are recognised. `None`: they are not asked, and may do everything.
+    pub auth: Option<AuthConfig>,
 
     /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
@@ -61,6 +69,11 @@ pub struct ServeConfig {
     /// How long checks must keep failing before a ready server says it is not.
     pub readiness_grace: Duration,
 
+    /// Whether `grpc.reflection` (v1 and v1alpha) is served. It tells whoever can call it every method and message.
+    pub reflection: bool,
+    /// Where the audit trail goes.
+    pub audit_log: AuditLog,
+
     /// After the first signal: the time in which the server says NOT_SERVING yet accepts and
     /// serves, while its connections are asked to leave one after the other.
     pub lame_duck: Duration,
@@ -69,24 +82,29 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// The defaults, on every address and these two ports.
+    /// The defaults, on these two ports: gRPC on loopback, since callers are not asked who they are, the admin HTTP on
+    /// every address.
     #[must_use]
     pub fn on_ports(grpc: u16, admin: u16) -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, grpc)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, grpc)),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
+            audit_log: AuditLog::Stdout,
             ..Self::default()
         }
     }
 }
 
 impl Default for ServeConfig {
-    /// Loopback with ports chosen by the system: what a test wants.
+    /// Loopback with ports chosen by the system and no audit trail: what a test wants.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_grpc_listen: None,
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            tls_reload_interval: Duration::from_secs(10),
+            auth: None,
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,
             max_connections: 10_000,
@@ -102,6 +120,8 @@ impl Default for ServeConfig {
             default_deadline: Duration::from_secs(15),
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
+            reflection: true,
+            audit_log: AuditLog::Off,
             lame_duck: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(20),
         }

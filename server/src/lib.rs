@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
-//! record and span → admission → deadline → panic guard → decompression and message size → the service.
+//! record and span → caller and rights → admission → deadline → panic guard → decompression and message size → the service.
+//! What changes something has a line in the audit trail ([`Audit`]).
 //! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
@@ -25,12 +26,16 @@ pub mod logging;
 
 mod accept;
 mod admin;
+mod auth;
 mod call;
+mod complaints;
 mod config;
 mod connection;
+mod doors;
 mod handshake;
 mod health;
 mod metrics;
+mod peer;
 mod phase;
 mod problems;
 mod program;
@@ -39,14 +44,21 @@ mod server;
 mod signals;
 mod spread;
 mod stop;
-mod tls;
+mod surface;
+mod trail;
 
+pub use auth::{
+    Access, AuthConfig, AuthError, CertificateConfig, Forwarded, KeysError, Kind, NotOwned, Owned,
+    Principal, Right, RolesError, Rules, Scope, TokenConfig,
+};
 pub use call::Deadline;
 pub use config::ServeConfig;
+pub use credentials::{ServerFiles as TlsFiles, TlsError};
+pub use peer::PeerCertificate;
 pub use problems::Problems;
 pub use program::program;
 pub use run::{CUT, Summary};
 pub use server::{BindError, Bound, Server, TonicService};
 pub use signals::{Signals, Trigger};
 pub use stop::{STOP_TIMEOUT, stopped};
-pub use tls::{TlsError, TlsFiles};
+pub use trail::{Audit, AuditLog};

@@ -23,8 +23,16 @@ pub(crate) const PANICS: &str = "grpc_server_panics_total";
 pub(crate) const CONNECTIONS: &str = "grpc_server_connections";
 /// Connections ended, by cause.
 pub(crate) const CONNECTIONS_ENDED: &str = "grpc_server_connections_ended_total";
+/// Connections that never came to HTTP/2, by reason.
+pub(crate) const HANDSHAKES_FAILED: &str = "grpc_server_handshakes_failed_total";
 /// Calls cut off because their connection had to end.
 pub(crate) const CALLS_FORCED: &str = "grpc_server_calls_forced_total";
+/// Lines of the audit trail, handed in to be written.
+pub(crate) const AUDIT_LINES: &str = "audit_lines_total";
+/// Lines of the audit trail that are lost because it could not be written for too long.
+pub(crate) const AUDIT_LINES_LOST: &str = "audit_lines_lost_total";
+/// 1 while the audit trail cannot be written, else 0.
+pub(crate) const AUDIT_FAILING: &str = "audit_writes_failing";
 
 /// Upper bounds in seconds: 1-2-5 steps from 0.5 ms, where a batched write lies, to 10 s.
 const BUCKETS: [f64; 14] =
@@ -63,5 +71,12 @@ fn describe() {
     metrics::describe_counter!(PANICS, "handlers that panicked");
     metrics::describe_gauge!(CONNECTIONS, "open connections");
     metrics::describe_counter!(CONNECTIONS_ENDED, "connections ended, by cause");
+    metrics::describe_counter!(
+        HANDSHAKES_FAILED,
+        "connections that never came to HTTP/2, by reason"
+    );
     metrics::describe_counter!(CALLS_FORCED, "calls cut off with their connection");
+    metrics::describe_counter!(AUDIT_LINES, "lines of the audit trail");
+    metrics::describe_counter!(AUDIT_LINES_LOST, "lines of the audit trail that are lost");
+    metrics::describe_gauge!(AUDIT_FAILING, "1 while the audit trail cannot be written");
 }

@@ -22,9 +22,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::accept::Acceptor;
 use crate::connection::Connections;
+use crate::doors::Doors;
 use crate::health::{Health, Readiness};
 use crate::phase::Phase;
-use crate::tls::{Contents, Tls};
+use crate::surface::Surface;
 use crate::{Bound, ServeConfig, Signals, admin};
 
 /// The time in which cut-off connections are expected to be gone.
@@ -58,28 +59,52 @@ impl Summary {
 impl Bound {
     /// Serves until the first signal, then drains. Returns when nothing is served any more.
     pub async fn run(self, mut signals: Signals) -> Summary {
-        let Self { config, listener, admin_listener, addresses, tls, health, checks, calls, phase } =
-            self;
-        tracing::info!(grpc = %addresses.grpc, admin = %addresses.admin, "listening");
+        let Self {
+            config,
+            listener,
+            admin_grpc_listener,
+            admin_listener,
+            addresses,
+            tls,
+            health,
+            checks,
+            calls,
+            phase,
+        } = self;
+        let admin_grpc = addresses.admin_grpc.map(tracing::field::display);
+        tracing::info!(grpc = %addresses.grpc, admin_grpc, admin = %addresses.admin, "listening");
         let _background = [
-            Background::spawn(admin::serve(admin_listener, health.clone())),
+            Background::spawn(admin::serve(admin_listener, health.clone(), calls.trail.clone())),
             Background::spawn({
                 let (health, period) = (health.clone(), config.readiness_interval);
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }
             }),
         ];
-        let (tls, _reloading) = tls.map(start_reloading).unzip();
+        let _watching = calls.gate.clone().map(|gate| Background::spawn(gate.keep_reloading()));
+        let (tls, reloader) = tls.unzip();
+        let _reloading = reloader.map(|reloader| Background::spawn(reloader.run()));
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
-        let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
-        let mut accepting = Box::pin(acceptor.accept_from(listener));
+        let acceptor = |surface| {
+            let phase = phase.subscribe();
+            Acceptor::new(connections.clone(), surface, config.max_connections, phase)
+        };
+        let (doors, listeners) = match admin_grpc_listener {
+            None => (vec![acceptor(Surface::Whole)], vec![listener]),
+            Some(administrative) => (
+                vec![acceptor(Surface::Public), acceptor(Surface::Administrative)],
+                vec![listener, administrative],
+            ),
+        };
+        let doors = Doors::new(doors);
+        let mut accepting = Box::pin(doors.accept_from(listeners));
 
         let signal = tokio::select! {
             never = &mut accepting => match never {},
             signal = signals.next() => signal,
         };
         let (signalled, answered_before) = (Instant::now(), calls.totals.answered());
-        tracing::info!(signal, connections = acceptor.open(), "leaving: lame duck");
-        let mut drain = Drain { config, phase, health, acceptor: &acceptor, signals };
+        tracing::info!(signal, connections = doors.open(), "leaving: lame duck");
+        let mut drain = Drain { config, phase, health, doors: &doors, signals };
         let hurried = drain.lame_duck(&mut accepting, signalled).await;
         drop(accepting);
         let forced = drain.close(hurried).await;
@@ -88,11 +113,15 @@ impl Bound {
         let summary = Summary {
             calls_answered,
             calls_drained: calls_answered - answered_before,
-            connections_cut: acceptor.connections_cut(),
-            calls_cut: acceptor.calls_cut(),
+            connections_cut: doors.connections_cut(),
+            calls_cut: doors.calls_cut(),
             forced,
             took: signalled.elapsed(),
         };
+        // Calls have ended, and with them the last lines were handed in.
+        if let Some(trail) = &calls.trail {
+            trail.close().await;
+        }
         tracing::info!(?summary, "left");
         summary
     }
@@ -103,7 +132,7 @@ struct Drain<'server> {
     config: ServeConfig,
     phase: watch::Sender<Phase>,
     health: Arc<Health>,
-    acceptor: &'server Acceptor,
+    doors: &'server Doors,
     signals: Signals,
 }
 
@@ -133,8 +162,8 @@ impl Drain<'_> {
         let forced = hurried || !self.finish().await;
         if forced {
             self.phase.send_replace(Phase::Forced);
-            if timeout(CUT, self.acceptor.wait_all_gone()).await.is_err() {
-                tracing::error!(connections = self.acceptor.open(), "connections left behind");
+            if timeout(CUT, self.doors.wait_all_gone()).await.is_err() {
+                tracing::error!(connections = self.doors.open(), "connections left behind");
             }
         }
         forced
@@ -142,11 +171,11 @@ impl Drain<'_> {
 
     /// True when all connections left within the bound.
     async fn finish(&mut self) -> bool {
-        tracing::info!(connections = self.acceptor.open(), "listener closed: calls may finish");
+        tracing::info!(connections = self.doors.open(), "listener closed: calls may finish");
         self.phase.send_replace(Phase::Closing);
         let mut finished = false;
         let all_gone = async {
-            let gone = timeout(self.config.drain_timeout, self.acceptor.wait_all_gone());
+            let gone = timeout(self.config.drain_timeout, self.doors.wait_all_gone());
             finished = gone.await.is_ok();
         };
         !or_signal(all_gone, &mut self.signals).await && finished
@@ -162,11 +191,6 @@ async fn or_signal(work: impl Future<Output = ()>, signals: &mut Signals) -> boo
             true
         }
     }
-}
-
-fn start_reloading((tls, seen): (Arc<Tls>, Contents)) -> (Arc<Tls>, Background) {
-    let reloading = Background::spawn(tls.clone().keep_reloading(seen));
-    (tls, reloading)
 }
 
 /// A task that ends with its owner.

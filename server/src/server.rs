@@ -1,5 +1,6 @@
 //! Putting a server together and binding it. Running it is [`run`](crate::run).
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -7,21 +8,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use credentials::{InForce, Reloader};
 use http::Request;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::call::{Admission, Calls, Methods, Totals};
+use crate::auth::{Access, AuthError, Gate, Rules};
+use crate::call::{Admission, Calls, Marks, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
-use crate::tls::{Contents, Tls};
-use crate::{ServeConfig, TlsError};
+use crate::trail::Trail;
+use crate::{AuditLog, ServeConfig, TlsError, TlsFiles};
 
 /// A server being put together. [`Server::bind`] turns it into a [`Bound`] one.
 pub struct Server {
@@ -29,6 +33,8 @@ pub struct Server {
     routes: Routes,
     services: Vec<&'static str>,
     descriptor_sets: Vec<&'static [u8]>,
+    marks: Marks,
+    rules: Option<Rules>,
     checks: Vec<Check>,
 }
 
@@ -37,9 +43,10 @@ pub struct Server {
 pub struct Bound {
     pub(crate) config: ServeConfig,
     pub(crate) listener: TcpListener,
+    pub(crate) admin_grpc_listener: Option<TcpListener>,
     pub(crate) admin_listener: TcpListener,
     pub(crate) addresses: Addresses,
-    pub(crate) tls: Option<(Arc<Tls>, Contents)>,
+    pub(crate) tls: Option<(InForce<ServerConfig>, Reloader<TlsFiles>)>,
     pub(crate) health: Arc<Health>,
     pub(crate) checks: Vec<Check>,
     pub(crate) calls: Arc<Calls>,
@@ -79,6 +86,7 @@ impl<S> TonicService for S where
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) grpc: SocketAddr,
+    pub(crate) admin_grpc: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
 }
 
@@ -96,6 +104,21 @@ pub enum BindError {
     /// The certificates cannot be used.
     #[error("cannot serve TLS")]
     Tls(#[from] TlsError),
+    /// The file of the audit trail cannot be written, or its writer not be started.
+    #[error("cannot write the audit trail {0:?}")]
+    AuditLog(AuditLog, #[source] io::Error),
+    /// A method is to be audited or administrative that no service has.
+    #[error("there is no method {0}")]
+    UnknownMethod(&'static str),
+    /// Callers cannot be told apart.
+    #[error("cannot recognise callers")]
+    Auth(#[from] AuthError),
+    /// Callers are to be asked for their rights, and it was not said which.
+    #[error("there are no rules for callers")]
+    NoRules,
+    /// Methods without a rule, or rules without a method: a mistake in the program.
+    #[error("rules and methods differ: {}", .0.join(", "))]
+    Rules(Vec<String>),
     /// A descriptor set does not decode.
     #[error("bad descriptor set")]
     Descriptors(#[source] prost::DecodeError),
@@ -113,6 +136,8 @@ impl Server {
             routes: Routes::default(),
             services: Vec::new(),
             descriptor_sets: Vec::new(),
+            marks: Marks::default(),
+            rules: None,
             checks: Vec::new(),
         }
     }
@@ -125,11 +150,35 @@ impl Server {
         self
     }
 
-    /// Serves this encoded `FileDescriptorSet` by reflection (v1 and v1alpha), and learns from it
-    /// the methods that metrics are kept for and which of them are unary.
+    /// Serves this encoded `FileDescriptorSet` by reflection (v1 and v1alpha) unless that is switched off, and learns
+    /// from it the methods that metrics are kept for and which of them are unary.
     #[must_use]
     pub fn reflection(mut self, descriptor_set: &'static [u8]) -> Self {
         self.descriptor_sets.push(descriptor_set);
+        self
+    }
+
+    /// Names the methods, as `package.Service/Method`, whose calls have lines in the audit trail: those that change
+    /// something. Their handlers find an [`Audit`](crate::Audit) in the request's extensions.
+    #[must_use]
+    pub fn audited(mut self, methods: &'static [&'static str]) -> Self {
+        self.marks.audited = methods;
+        self
+    }
+
+    /// Names the methods that are served on [`ServeConfig::admin_grpc_listen`], if that is set, and only there.
+    #[must_use]
+    pub fn administrative(mut self, methods: &'static [&'static str]) -> Self {
+        self.marks.administrative = methods;
+        self
+    }
+
+    /// Says who may call which method. Health is open to anybody, since a load balancer's probe has no credential;
+    /// reflection to every caller whose credential is valid, whatever its rights: it shows the contract, which a caller
+    /// needs to know, and no data. Where callers are not asked who they are the table is checked all the same.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = Some(rules);
         self
     }
 
@@ -146,7 +195,7 @@ impl Server {
         self
     }
 
-    /// Takes both ports. From now on clients can connect; they are served by [`Bound::run`].
+    /// Takes all ports. From now on clients can connect; they are served by [`Bound::run`].
     ///
     /// # Errors
     /// See [`BindError`].
@@ -154,27 +203,81 @@ impl Server {
         // Before any metric handle is made: handles belong to the recorder of their birth.
         crate::metrics::recorder();
         let health = Health::new();
-        let calls = Arc::new(self.calls(health.clone())?);
-        let tls = self.config.tls.clone().map(Tls::load).transpose()?;
+        let gate = self.gate()?;
+        let calls = Arc::new(self.calls(health.clone(), gate)?);
+        let tls = self.config.tls.clone().map(credentials::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
+        let (admin_grpc_listener, admin_grpc) = match self.config.admin_grpc_listen {
+            Some(address) => listen(address).await.map(|(l, bound)| (Some(l), Some(bound)))?,
+            None => (None, None),
+        };
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
-        let addresses = Addresses { grpc, admin };
+        let addresses = Addresses { grpc, admin_grpc, admin };
         let (config, checks) = (self.config, self.checks);
         let phase = watch::Sender::new(Phase::Serving);
-        Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls, phase })
+        Ok(Bound {
+            config,
+            listener,
+            admin_grpc_listener,
+            admin_listener,
+            addresses,
+            tls,
+            health,
+            checks,
+            calls,
+            phase,
+        })
     }
 
-    fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
+    fn methods(&self, sets: &[&[u8]], services: &[&str]) -> Result<Methods, BindError> {
+        let is_served = |(name, _): &(&str, Access)| {
+            name.split_once('/').is_some_and(|(service, _)| services.contains(&service))
+        };
+        let rows = self.rules.iter().flat_map(|rules| rules.methods).copied();
+        let rules: HashMap<_, _> = OWN_RULES.into_iter().filter(is_served).chain(rows).collect();
+        let methods =
+            Methods::of(sets, services, &rules, self.marks).map_err(BindError::Descriptors)?;
+        let odd = methods.at_odds_with(&rules);
+        if self.rules.is_some() && !odd.is_empty() {
+            return Err(BindError::Rules(odd));
+        }
+
+        let mut marked = self.marks.audited.iter().chain(self.marks.administrative);
+        match marked.find(|name| !methods.knows(name)) {
+            Some(unknown) => Err(BindError::UnknownMethod(unknown)),
+            None => Ok(methods),
+        }
+    }
+
+    fn own_services(&self) -> &'static [&'static str] {
+        if self.config.reflection { &HEALTH_AND_REFLECTION } else { &HEALTH_ALONE }
+    }
+
+    fn gate(&self) -> Result<Option<Arc<Gate>>, BindError> {
+        let Some(auth) = self.config.auth.clone() else { return Ok(None) };
+        let rules = self.rules.ok_or(BindError::NoRules)?;
+        Ok(Some(Gate::load(auth, rules)?))
+    }
+
+    fn calls(&self, health: Arc<Health>, gate: Option<Arc<Gate>>) -> Result<Calls, BindError> {
         let sets: Vec<&[u8]> =
             OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
         let services: Vec<&str> =
-            OWN_SERVICES.into_iter().chain(self.services.iter().copied()).collect();
+            self.own_services().iter().chain(&self.services).copied().collect();
         let grpc_health = GrpcHealth { health, services: self.services.clone() };
         let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
-        let routes = add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?;
+        let routes = match self.config.reflection {
+            true => add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?,
+            false => routes,
+        };
+        let methods = self.methods(&sets, &services)?;
+        let log = &self.config.audit_log;
+        let trail = Trail::open(log).map_err(|why| BindError::AuditLog(log.clone(), why))?;
         Ok(Calls {
             routes: routes.prepare(),
-            methods: Methods::of(&sets, &services).map_err(BindError::Descriptors)?,
+            methods,
+            trail: trail.map(Arc::new),
+            gate,
             admission: Admission::new(self.config.max_in_flight, self.config.pushback),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
@@ -183,7 +286,7 @@ impl Server {
     }
 }
 
-/// What every server serves and reflects. The types of google.rpc are among it so that tools can
+/// What every server can serve and reflect. The types of google.rpc are among it so that tools can
 /// show the details of an error.
 const OWN_SETS: [&[u8]; 4] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -191,10 +294,18 @@ const OWN_SETS: [&[u8]; 4] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
-const OWN_SERVICES: [&str; 3] = [
+const HEALTH_ALONE: [&str; 1] = [tonic_health::pb::health_server::SERVICE_NAME];
+const HEALTH_AND_REFLECTION: [&str; 3] = [
     tonic_health::pb::health_server::SERVICE_NAME,
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
+
+const OWN_RULES: [(&str, Access); 4] = [
+    ("grpc.health.v1.Health/Check", Access::Open),
+    ("grpc.health.v1.Health/Watch", Access::Open),
+    ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Authenticated),
+    ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Authenticated),
 ];
 
 impl Bound {
@@ -202,6 +313,12 @@ impl Bound {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addresses.grpc
+    }
+
+    /// Where administrative methods are served, if not where all are.
+    #[must_use]
+    pub fn admin_grpc_addr(&self) -> Option<SocketAddr> {
+        self.addresses.admin_grpc
     }
 
     /// Where the admin HTTP is served.

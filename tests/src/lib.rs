@@ -6,6 +6,7 @@
 pub mod ask;
 pub mod backup;
 pub mod balancer;
+pub mod certificates;
 pub mod chaos;
 pub mod clients;
 pub mod cluster;
@@ -26,6 +27,8 @@ pub mod report;
 pub mod rows;
 pub mod scenarios;
 pub mod shared_postgres;
+pub mod tokens;
+pub mod wire_fuzz;
 
 mod error;
 mod interrupt;

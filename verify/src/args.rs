@@ -1,6 +1,6 @@
 //! Flags and environment variables: the only place that reads the environment.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use database::DatabaseUrl;
@@ -51,6 +51,9 @@ pub struct Args {
     /// The order service, for --apply: it cancels orders, and confirms that it does not have those that money is given back for
     #[arg(long, env = "ORDER_TARGET", value_name = "TARGET")]
     pub order_target: Option<String>,
+    /// Bearer token for both services, for --apply: rights ledger:settle, ledger:any and orders:any
+    #[arg(long, env = "TOKEN_FILE", requires = "apply", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Leave money without an order alone while it is younger than this: its caller may ask again
     #[arg(long, requires = "repair", value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     wait_for_retries: Duration,

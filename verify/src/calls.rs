@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{BuildError, Channel};
+use client::{BearerToken, BuildError, Channel};
 use proto::{
     Failure, Money, Reason,
     account::v1::{
@@ -63,17 +63,24 @@ enum Failed {
 }
 
 impl Calls {
-    /// Connects when the first call is made.
+    /// Connects when the first call is made. `token`: who calls, if the services ask.
     ///
     /// # Errors
     /// When an address is none.
-    pub fn new(account_target: &str, order_target: &str) -> Result<Self, BuildError> {
+    pub fn new(
+        account_target: &str,
+        order_target: &str,
+        token: Option<BearerToken>,
+    ) -> Result<Self, BuildError> {
         let channel = |target| {
-            Channel::builder(target)
+            let channel = Channel::builder(target)
                 .service_config(SERVICE_CONFIG)
                 .keepalive(Duration::from_secs(10), Duration::from_secs(5))
-                .wait_for_ready(true)
-                .build()
+                .wait_for_ready(true);
+            match token.clone() {
+                Some(token) => channel.bearer_token(token).build(),
+                None => channel.build(),
+            }
         };
         let accounts = AccountServiceClient::new(channel(account_target)?);
         let orders = OrderServiceClient::new(channel(order_target)?);

@@ -32,7 +32,10 @@ use std::{
     error::Error,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
+
+use client::{BearerToken, BearerTokenError};
 
 pub use read::ReadError;
 pub use report::{Report, verify};
@@ -40,6 +43,9 @@ pub use walk::Settings;
 
 use args::Args;
 use calls::Calls;
+
+/// How often the token's file is looked at: a repair of many orders may outlive a token.
+const TOKEN_RELOAD: Duration = Duration::from_secs(10);
 
 /// The books do not agree.
 const DIFFERENT: u8 = 1;
@@ -71,7 +77,7 @@ async fn verified(args: &Args) -> Result<bool, Box<dyn Error>> {
 async fn repaired(args: &Args) -> Result<bool, Box<dyn Error>> {
     let targets = args.account_target.as_deref().zip(args.order_target.as_deref());
     let calls = match targets.filter(|_| args.apply) {
-        Some((account, order)) => Some(Calls::new(account, order)?),
+        Some((account, order)) => Some(Calls::new(account, order, token(args)?)?),
         None => None,
     };
     let databases = args.databases()?;
@@ -84,6 +90,11 @@ async fn repaired(args: &Args) -> Result<bool, Box<dyn Error>> {
         "{done} done, {planned} planned, {waits} come about by themselves, {by_hand} left to people"
     ));
     Ok(tally.ok())
+}
+
+fn token(args: &Args) -> Result<Option<BearerToken>, BearerTokenError> {
+    let file = args.token_file.as_deref();
+    file.map(|file| BearerToken::from_file(file, TOKEN_RELOAD)).transpose()
 }
 
 /// For people. A closed standard error changes nothing: the exit code says the rest.

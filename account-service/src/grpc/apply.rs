@@ -6,11 +6,13 @@
 
 use futures_util::future::try_join_all;
 use proto::{Failure, Fields, Reason, account::v1 as api};
+use serde_json::{Value, json};
 use tonic::Status;
 
 use super::{
     parse::{self, Defaults},
     status,
+    trail::{self, Origin},
 };
 use crate::{
     desk::{CommandError, Desk, Trouble},
@@ -62,18 +64,42 @@ fn one(command: api::Command, defaults: &Defaults) -> Parsed {
     }
 }
 
+/// The audit trail is told all commands before the first is handed in: what becomes of them does not depend on whether
+/// the caller stays to hear it.
 pub(super) async fn carry_out(
     commands: Vec<Parsed>,
     desk: &Desk,
+    origin: &Origin,
 ) -> Result<Vec<api::Outcome>, Status> {
+    let entries: Vec<_> = commands.iter().map(|command| entry(command.as_ref())).collect();
+    origin.audit.set("commands", entries);
     let outcomes = commands.into_iter().map(async |command| match command {
         Ok(command) => {
             let known = known_to(&command);
+            let command = command.asked_by(origin.actor.clone());
             outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed), known)
         }
         Err(wrong) => Ok(refused(wrong.reason(), wrong.message())),
     });
-    try_join_all(outcomes).await.map_err(status::of_trouble)
+    let outcomes = try_join_all(outcomes).await.map_err(status::of_trouble)?;
+    origin.audit.amend("commands", |entries| add(entries, &outcomes));
+    Ok(outcomes)
+}
+
+fn entry(command: Result<&Command, &Failure>) -> Value {
+    command.map_or_else(|_| json!({ "command": "unknown" }), trail::entry)
+}
+
+/// Adds to each command what came of it.
+fn add(entries: &mut Value, outcomes: &[api::Outcome]) {
+    let entries = entries.as_array_mut().into_iter().flatten();
+    for (entry, outcome) in entries.zip(outcomes) {
+        entry["outcome"] = match &outcome.refusal {
+            Some(refusal) => refusal.reason.as_str().into(),
+            None if outcome.replayed => "replayed".into(),
+            None => "done".into(),
+        };
+    }
 }
 
 /// Which reason a caller is told in place of another. A Reserve without a currency may come from an order service of the

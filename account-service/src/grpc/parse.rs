@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use database::{Position, lineage::COUNTERS};
 use proto::{
-    Currency, Failure, Fields, Money,
+    Currency, Failure, Fields, Money, PageKeys,
     account::v1 as api,
     id::{AccountId, DepositId, MAX_LENGTH, OrderRef, RefundId, ReserveId},
     money::MoneyError,
     page::{self, PageError},
 };
+use server::Owned;
 
 use crate::{
     ledger::{Capture, Entry, OpenAccount, PostDeposit, PostRefund, Release, Reserve},
@@ -60,14 +61,14 @@ pub(super) fn deposit(request: api::DepositRequest) -> Result<PostDeposit, Failu
     let deposit_id = fields.check("deposit_id", DepositId::new(request.deposit_id));
     fields.finish(|| {
         let (account_id, deposit_id, amount) = (account_id?, deposit_id?, amount?);
-        Some(PostDeposit { account_id, deposit_id, amount })
+        Some(PostDeposit { account_id, deposit_id, amount, by: None })
     })
 }
 
-pub(super) fn get_account(request: api::GetAccountRequest) -> Result<AccountId, Failure> {
+pub(super) fn get_account(request: api::GetAccountRequest) -> Result<Owned<AccountId>, Failure> {
     let mut fields = Fields::default();
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
-    fields.finish(|| account_id)
+    fields.finish(|| account_id.map(|id| Owned::new(id.get(), id)))
 }
 
 pub(super) fn reserve(
@@ -123,7 +124,7 @@ pub(super) fn refund(request: api::RefundRequest) -> Result<PostRefund, Failure>
     let amount = fields.check("amount", amount_or_all(&request.amount));
     fields.finish(|| {
         let (account_id, reserve_id, refund_id) = (account_id?, reserve_id?, refund_id?);
-        Some(PostRefund { account_id, reserve_id, refund_id, amount: amount? })
+        Some(PostRefund { account_id, reserve_id, refund_id, amount: amount?, by: None })
     })
 }
 
@@ -152,28 +153,36 @@ pub(super) fn get_reservation(
     fields.finish(|| Some((account_id?, reserve_id?)))
 }
 
-pub(super) fn list_entries(request: api::ListEntriesRequest) -> Result<Page, Failure> {
+/// `keys`: `None` where there is no token to be judged.
+pub(super) fn list_entries(
+    request: api::ListEntriesRequest,
+    keys: Option<&PageKeys>,
+) -> Result<Owned<Page>, Failure> {
     let mut fields = Fields::default();
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let limit = fields.check("page_size", page::size(request.page_size));
     // A token is checked against its account; without one there is nothing to check it against.
-    let before = match account_id {
-        Some(id) => fields.check("page_token", before(id, &request.page_token)),
-        None => None,
+    let before = match (account_id, keys) {
+        (Some(id), Some(keys)) => fields.check("page_token", before(keys, id, &request.page_token)),
+        (Some(_), None) => Some(None),
+        (None, _) => None,
     };
-    fields.finish(|| Some(Page { account_id: account_id?, before: before?, limit: limit? }))
+    fields.finish(|| {
+        let page = Page { account_id: account_id?, before: before?, limit: limit? };
+        Some(Owned::new(page.account_id.get(), page))
+    })
 }
 
 /// The token of the page after these lines; empty when the account's first line is among them.
-pub(super) fn next_page_token(account: AccountId, lines: &[Entry]) -> String {
+pub(super) fn next_page_token(keys: &PageKeys, account: AccountId, lines: &[Entry]) -> String {
     match lines.last() {
-        Some(line) if line.sequence > 1 => page::token(&list(account), &line.sequence.to_string()),
+        Some(line) if line.sequence > 1 => keys.token(&list(account), &line.sequence.to_string()),
         Some(_) | None => String::new(),
     }
 }
 
-fn before(account: AccountId, token: &str) -> Result<Option<i64>, PageError> {
-    let cursor = page::cursor(&list(account), token)?;
+fn before(keys: &PageKeys, account: AccountId, token: &str) -> Result<Option<i64>, PageError> {
+    let cursor = keys.cursor(&list(account), token)?;
     cursor.map(|cursor| cursor.parse().map_err(|_| PageError::ForeignToken)).transpose()
 }
 

@@ -2,7 +2,7 @@
 
 use proto::{
     Currency, Money,
-    id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
+    id::{AccountId, Actor, DepositId, OrderRef, RefundId, ReserveId},
 };
 use time::OffsetDateTime;
 
@@ -70,6 +70,8 @@ pub struct Deposit {
     pub amount: Money,
     /// When.
     pub created_at: OffsetDateTime,
+    /// Who asked for it. Written for people, and not read again: nothing is decided by it.
+    pub by: Option<Actor>,
 }
 
 /// Captured money that was returned, remembered by its id.
@@ -85,6 +87,8 @@ pub struct Refund {
     pub amount: Money,
     /// When.
     pub created_at: OffsetDateTime,
+    /// Who asked for it. Written for people, and not read again: nothing is decided by it.
+    pub by: Option<Actor>,
 }
 
 impl Account {

@@ -76,6 +76,12 @@ impl Book {
         }
     }
 
+    /// The accounts that have holds: only they can have any that is due.
+    pub fn holding(&self) -> BTreeSet<AccountId> {
+        let holding = self.accounts.values().filter(|row| !row.value.reserved.is_zero());
+        holding.map(|row| row.value.account_id).collect()
+    }
+
     /// Takes what storage has just marked as expired off an account's reserved amount.
     ///
     /// False when the account is not in the book or holds less: its rows are damaged, and it is left as it is.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proto::{
     Currency, Money,
-    id::{AccountId, DepositId, OrderRef, RefundId, ReserveId},
+    id::{AccountId, Actor, DepositId, OrderRef, RefundId, ReserveId},
 };
 use time::Duration;
 
@@ -45,6 +45,8 @@ pub struct PostDeposit {
     pub deposit_id: DepositId,
     /// How much.
     pub amount: Money,
+    /// Who asks, as far as that is known. Remembered, and no part of what makes two requests the same.
+    pub by: Option<Actor>,
 }
 
 /// Holds money for an order.
@@ -95,6 +97,8 @@ pub struct PostRefund {
     pub refund_id: RefundId,
     /// How much; `None` is all that is left of what was captured.
     pub amount: Option<Money>,
+    /// Who asks, as far as that is known. Remembered, and no part of what makes two requests the same.
+    pub by: Option<Actor>,
 }
 
 /// The rows that a batch names, sorted and each once. Accounts are locked in this order, so that two batches that
@@ -124,6 +128,18 @@ impl Command {
         }
     }
 
+    /// The same, asked for by this caller.
+    #[must_use]
+    pub fn asked_by(self, by: Option<Actor>) -> Self {
+        match self {
+            Self::Deposit(deposit) => Self::Deposit(PostDeposit { by, ..deposit }),
+            Self::Refund(refund) => Self::Refund(PostRefund { by, ..refund }),
+            unsigned @ (Self::Open(_) | Self::Reserve(_) | Self::Capture(_) | Self::Release(_)) => {
+                unsigned
+            }
+        }
+    }
+
     /// What it is called in metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -140,6 +156,16 @@ impl Command {
 impl<'a> Named<'a> {
     /// Lists the rows that these commands name.
     pub fn by(commands: &'a [Command]) -> Self {
+        Self::of(commands.iter())
+    }
+
+    /// As [`Named::by`], but without the reservations that are only to be made: hardly any of them was made before.
+    pub fn expecting_new(commands: &'a [Command]) -> Self {
+        let others = commands.iter().filter(|command| !matches!(command, Command::Reserve(_)));
+        Self { reservations: Self::of(others).reservations, ..Self::by(commands) }
+    }
+
+    fn of(commands: impl Iterator<Item = &'a Command>) -> Self {
         let mut named = Self::default();
         for command in commands {
             let account = command.account_id();

@@ -30,7 +30,7 @@ pub(super) fn open(book: &mut Book, open: &OpenAccount, now: OffsetDateTime) -> 
 }
 
 pub(super) fn deposit(book: &mut Book, command: &PostDeposit, now: OffsetDateTime) -> Outcome {
-    let PostDeposit { account_id, deposit_id, amount } = command;
+    let PostDeposit { account_id, deposit_id, amount, by } = command;
     let account = book.account(*account_id).ok_or(Refusal::AccountNotFound)?;
     if let Some(before) = book.deposit(*account_id, deposit_id) {
         return if before.amount == *amount {
@@ -50,12 +50,13 @@ pub(super) fn deposit(book: &mut Book, command: &PostDeposit, now: OffsetDateTim
         deposit_id: deposit_id.clone(),
         amount: *amount,
         created_at: now,
+        by: by.clone(),
     });
     Ok(Receipt::of(account))
 }
 
 pub(super) fn refund(book: &mut Book, command: &PostRefund, now: OffsetDateTime) -> Outcome {
-    let PostRefund { account_id, reserve_id, refund_id, amount } = command;
+    let PostRefund { account_id, reserve_id, refund_id, amount, by } = command;
     let account = book.account(*account_id).ok_or(Refusal::AccountNotFound)?;
     if let Some(before) = book.refund(*account_id, reserve_id, refund_id) {
         // The rest was whatever it was the first time.
@@ -98,6 +99,7 @@ pub(super) fn refund(book: &mut Book, command: &PostRefund, now: OffsetDateTime)
         refund_id: refund_id.clone(),
         amount,
         created_at: now,
+        by: by.clone(),
     });
     Ok(Receipt::of(account))
 }

@@ -37,7 +37,7 @@ use time::OffsetDateTime;
 /// Runs the commands one after the other at one instant, and says what became of each and what must be written.
 ///
 /// `book` must hold every stored row that [`Named::by`] lists for these commands: a row that is missing from it counts
-/// as one that does not exist.
+/// as one that does not exist. One that [`Named::expecting_new`] leaves out may be missing where writing it once more fails.
 pub fn apply(mut book: Book, commands: &[Command], now: OffsetDateTime) -> (Vec<Outcome>, Changes) {
     let outcomes = commands.iter().map(|command| decide(&mut book, command, now)).collect();
     (outcomes, book.into_changes())

@@ -16,6 +16,7 @@
 //! says [`StoreError::OutcomeUnknown`].
 
 mod columns;
+mod foresight;
 mod postgres;
 mod rows;
 mod scan;
@@ -32,6 +33,8 @@ use time::OffsetDateTime;
 
 pub use scan::Range;
 pub use tables::Tables;
+
+use foresight::Foresight;
 
 use crate::ledger::{Account, Command, Entry, Outcome, Reservation};
 
@@ -61,6 +64,7 @@ const PRIVILEGES: [(&str, &str); 19] = [
 /// The ledger's tables, over one connection.
 pub struct Store<B: Tables> {
     session: Session<B>,
+    foresight: Foresight,
 }
 
 /// Which lines of a statement to read: newest first, those before a sequence number.
@@ -88,13 +92,13 @@ pub struct Introduced {
 impl<B: Tables> Store<B> {
     /// A store that connects when it is first used.
     pub fn new(options: B::Options) -> Self {
-        Self { session: Session::new(B::by_key(options)) }
+        Self { session: Session::new(B::by_key(options)), foresight: Foresight::default() }
     }
 
     /// Notices when the database went back in time, and refuses work from then on.
     #[must_use]
     pub fn tracked(self, lineage: Lineage) -> Self {
-        Self { session: self.session.tracked(lineage) }
+        Self { session: self.session.tracked(lineage), ..self }
     }
 
     /// Reads the ledger's position and judges it against what this process has seen.
@@ -115,7 +119,13 @@ impl<B: Tables> Store<B> {
 
     /// Runs commands, in order, in one transaction. Answers one outcome each.
     pub async fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
-        self.session.transact(&mut work::Apply { commands }).await
+        let expects_new = self.foresight.expects_new();
+        let mut work = work::Apply { commands, expects_new, runs: 0 };
+        let outcomes = self.session.transact(&mut work).await;
+
+        // A batch of unknown outcome is asked about again, and then most of it is there.
+        self.foresight.learn(outcomes.is_err() || work.runs > 1);
+        outcomes
     }
 
     /// Expires holds whose time has come, `limit` at most, on accounts that nobody else works on right now. Answers

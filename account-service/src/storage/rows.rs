@@ -117,6 +117,7 @@ impl TryFrom<DepositRow> for Deposit {
             deposit_id: DepositId::new(row.deposit_id).map_err(damaged)?,
             amount: row.amount.0,
             created_at: row.created_at.0,
+            by: None,
         })
     }
 }
@@ -131,6 +132,7 @@ impl TryFrom<RefundRow> for Refund {
             refund_id: RefundId::new(row.refund_id).map_err(damaged)?,
             amount: row.amount.0,
             created_at: row.created_at.0,
+            by: None,
         })
     }
 }

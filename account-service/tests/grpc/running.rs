@@ -69,6 +69,7 @@ fn config() -> Config {
             hold_ttl: Duration::from_secs(60),
         },
         sweep_interval: Duration::from_millis(50),
+        page_keys: None,
         serve: ServeConfig {
             listen: anywhere,
             admin_listen: anywhere,

@@ -36,7 +36,8 @@ pub(crate) fn currency(code: &str) -> Currency {
 
 pub(crate) fn deposit(id: i64, deposit: &str, amount: &str) -> Command {
     let deposit_id = DepositId::new(deposit).unwrap();
-    Command::Deposit(PostDeposit { account_id: account(id), deposit_id, amount: money(amount) })
+    let (account_id, amount) = (account(id), money(amount));
+    Command::Deposit(PostDeposit { account_id, deposit_id, amount, by: None })
 }
 
 /// A hold for the order `o-<reserve>`, for one minute.
@@ -84,6 +85,7 @@ pub(crate) fn refund(id: i64, reserve: &str, refund: &str, amount: &str) -> Comm
         reserve_id: ReserveId::new(reserve).unwrap(),
         refund_id: RefundId::new(refund).unwrap(),
         amount: (!amount.is_empty()).then(|| money(amount)),
+        by: None,
     })
 }
 

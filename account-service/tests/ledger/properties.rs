@@ -64,6 +64,17 @@ proptest! {
     }
 
     #[test]
+    fn who_does_not_look_for_what_is_to_be_made_does_what_one_does_who_looks(history in history()) {
+        let (mut looking, mut expecting) = (Shelf::default(), Shelf::default());
+        let mut now = START;
+        for (pause, batch) in history {
+            now += Duration::seconds(pause);
+            prop_assert_eq!(looking.run(&batch, now), expecting.run_expecting_new(&batch, now));
+            prop_assert_eq!(&looking, &expecting);
+        }
+    }
+
+    #[test]
     fn sent_again_a_batch_changes_nothing(history in history()) {
         let mut shelf = Shelf::default();
         let mut now = START;

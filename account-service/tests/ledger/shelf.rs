@@ -12,7 +12,7 @@ use proto::{
 };
 use time::OffsetDateTime;
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Shelf {
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     pub(crate) reservations: BTreeMap<(AccountId, ReserveId), Reservation>,
@@ -24,19 +24,51 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// Runs a batch as the stores do: again, with the due holds expired, before a decline for want of funds.
     pub(crate) fn run(&mut self, commands: &[Command], now: OffsetDateTime) -> Vec<Outcome> {
-        let (mut outcomes, mut changes) = ledger::apply(self.load(commands), commands, now);
-        let short = changes.short_of_funds();
-        let expired = short.iter().map(|id| (*id, self.mark_due(*id, now)));
-        let expired: Vec<_> = expired.filter(|(_, amount)| !amount.is_zero()).collect();
-        if !expired.is_empty() {
-            let mut book = self.load(commands);
-            for (id, amount) in expired {
-                assert!(book.settle_expired(id, amount));
-            }
-            (outcomes, changes) = ledger::apply(book, commands, now);
+        let (outcomes, changes) = self.decide(commands, &Named::by(commands), now);
+        self.keep(changes);
+        outcomes
+    }
+
+    /// As the stores do at first: what is only to be made is not looked for, and where it is there, inserting it fails.
+    pub(crate) fn run_expecting_new(
+        &mut self,
+        commands: &[Command],
+        now: OffsetDateTime,
+    ) -> Vec<Outcome> {
+        let before = self.clone();
+        let (outcomes, changes) = self.decide(commands, &Named::expecting_new(commands), now);
+        let is_there = |row: &Reservation| {
+            self.reservations.contains_key(&(row.account_id, row.reserve_id.clone()))
+        };
+        if changes.reservations.new.iter().any(is_there) {
+            *self = before;
+            return self.run(commands, now);
         }
         self.keep(changes);
         outcomes
+    }
+
+    fn decide(
+        &mut self,
+        commands: &[Command],
+        named: &Named<'_>,
+        now: OffsetDateTime,
+    ) -> (Vec<Outcome>, Changes) {
+        let book = self.load(named);
+        let holding = book.holding();
+        let (outcomes, changes) = ledger::apply(book, commands, now);
+        let short = &changes.short_of_funds() & &holding;
+        let expired = short.iter().map(|id| (*id, self.mark_due(*id, now)));
+        let expired: Vec<_> = expired.filter(|(_, amount)| !amount.is_zero()).collect();
+        if expired.is_empty() {
+            return (outcomes, changes);
+        }
+
+        let mut book = self.load(named);
+        for (id, amount) in expired {
+            assert!(book.settle_expired(id, amount));
+        }
+        ledger::apply(book, commands, now)
     }
 
     /// Expires everything that is due, as the sweeper does.
@@ -49,8 +81,7 @@ impl Shelf {
         }
     }
 
-    fn load(&self, commands: &[Command]) -> Book {
-        let named = Named::by(commands);
+    fn load(&self, named: &Named<'_>) -> Book {
         Book::load(
             named.accounts.iter().filter_map(|id| self.accounts.get(id).copied()),
             named.reservations.iter().filter_map(|(account, id)| {

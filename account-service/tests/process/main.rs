@@ -7,4 +7,5 @@ mod flags;
 mod program;
 #[path = "../support/mod.rs"]
 mod support;
+mod trail;
 mod verify;

@@ -67,23 +67,29 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on a database and waits until it listens.
     pub(crate) async fn on(url: &str) -> Self {
+        Self::with(url, Stdio::null()).await.0
+    }
+
+    /// As [`Serving::on`], with its standard output going there. Also answers where its admin HTTP is.
+    pub(crate) async fn with(url: &str, output: Stdio) -> (Self, String) {
         let arguments = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"];
         let mut command = program(&arguments);
         command.args(["--lame-duck=0s", "--database-url", url]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.stdout(output).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
+        let (address, admin) = loop {
             let line = log.next_line().await.unwrap().expect("it listens before it ends");
             let record: Value = serde_json::from_str(&line).unwrap();
             if record["message"] == "listening" {
-                break record["grpc"].as_str().unwrap().to_owned();
+                let [grpc, admin] = ["grpc", "admin"].map(|name| record[name].as_str().unwrap());
+                break (grpc.to_owned(), admin.to_owned());
             }
         };
         // What it logs from now on is read away, or its pipe would fill up.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
         let client = AccountServiceClient::new(endpoint.connect().await.unwrap());
-        Self { child, client }
+        (Self { child, client }, admin)
     }
 
     /// SIGKILL: no goodbye.

@@ -2,20 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
+mod actors;
 mod audit;
 mod batches;
+mod checks;
 #[path = "../ledger/commands.rs"]
 mod commands;
 mod concurrency;
 mod currency;
 mod expiry;
+mod foresight;
 mod ledger;
 mod plans;
 mod reads;
 #[expect(dead_code, reason = "here it only runs batches; tests/ledger checks it")]
 #[path = "../ledger/shelf.rs"]
 mod shelf;
-#[expect(dead_code, reason = "here databases are known by how to connect to them")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -37,6 +37,9 @@ impl Plan {
         let wait_for_ready =
             options.wait_for_ready.or(config.wait_for_ready).unwrap_or(shared.wait_for_ready);
         headers.entry(USER_AGENT).or_insert_with(|| shared.setup.user_agent.clone());
+        if let Some(token) = &shared.setup.bearer {
+            token.put_on(&mut headers);
+        }
         let uri = complete(shared, &uri);
         Self { config, deadline, wait_for_ready, uri, headers }
     }

@@ -24,7 +24,8 @@ CREATE TABLE claim_batches (
     accounts    bigint[] NOT NULL,
     orders      uuid[] NOT NULL,
     -- By order and key together an order is found in whichever unique index is looked at.
-    keys        text[] NOT NULL
+    keys        text[] NOT NULL,
+    owner       uuid
 );
 CREATE INDEX claim_batches_due ON claim_batches (lease_until);
 
@@ -37,7 +38,8 @@ CREATE TABLE notice_batches (
     accounts   bigint[] NOT NULL,
     orders     uuid[] NOT NULL,
     actions    text[] NOT NULL,
-    amounts    numeric[] NOT NULL
+    amounts    numeric[] NOT NULL,
+    owner      uuid
 );
 CREATE INDEX notice_batches_due ON notice_batches (due_at);
 

@@ -9,6 +9,7 @@ CREATE TABLE orders_with_keys (
     status          TEXT NOT NULL CHECK (status IN ('PROCESSING', 'PLACED', 'CANCELLED', 'REFUSED')),
     created_at      INTEGER NOT NULL,
     currency        TEXT,
+    cancelled_by    TEXT,
     fence           INTEGER,
     batch           INTEGER,
     payment         BLOB,
@@ -17,8 +18,8 @@ CREATE TABLE orders_with_keys (
     UNIQUE (account_id, idempotency_key)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO orders_with_keys (account_id, order_id, idempotency_key, amount, basket, status, created_at, currency)
-SELECT account_id, order_id, idempotency_key, amount, basket, status, created_at, currency FROM orders;
+INSERT INTO orders_with_keys (account_id, order_id, idempotency_key, amount, basket, status, created_at, currency, cancelled_by)
+SELECT account_id, order_id, idempotency_key, amount, basket, status, created_at, currency, cancelled_by FROM orders;
 
 DROP TABLE orders;
 ALTER TABLE orders_with_keys RENAME TO orders;
@@ -30,7 +31,8 @@ CREATE INDEX orders_by_age ON orders (account_id, created_at, order_id);
 CREATE TABLE claim_batches (
     batch_id    INTEGER PRIMARY KEY AUTOINCREMENT,
     lease_until INTEGER NOT NULL,
-    orders      TEXT NOT NULL
+    orders      TEXT NOT NULL,
+    owner       BLOB
 ) STRICT;
 CREATE INDEX claim_batches_due ON claim_batches (lease_until);
 
@@ -39,7 +41,8 @@ CREATE TABLE notice_batches (
     due_at     INTEGER NOT NULL,
     attempts   INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
-    notices    TEXT NOT NULL
+    notices    TEXT NOT NULL,
+    owner      BLOB
 ) STRICT;
 CREATE INDEX notice_batches_due ON notice_batches (due_at);
 

@@ -6,12 +6,14 @@ use proto::{
         AdjustStockReply, AdjustStockRequest, GetProductRequest, ListProductsReply,
         ListProductsRequest, Product, PutProductRequest, catalog_service_server::CatalogService,
     },
-    page,
 };
 use tonic::{Request, Response, Status};
 
-use super::{encode, parse, status};
-use crate::{desk::Desk, order::catalog::Adjusted};
+use super::{Pages, encode, parse, status, trail::Origin};
+use crate::{
+    desk::Desk,
+    order::catalog::{Adjusted, Adjustment},
+};
 
 /// Keeps the catalogue.
 pub struct CatalogApi {
@@ -19,6 +21,8 @@ pub struct CatalogApi {
     pub desk: Desk,
     /// What a price without a currency is in.
     pub currency: Currency,
+    /// What its page tokens are made with.
+    pub pages: Pages,
 }
 
 #[tonic::async_trait]
@@ -27,7 +31,9 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<PutProductRequest>,
     ) -> Result<Response<Product>, Status> {
+        let origin = Origin::of(&request);
         let product = parse::product(request.into_inner(), self.currency)?;
+        origin.note_product(&product);
         self.desk.put_product(product.clone()).await.map_err(status::of_trouble)?;
         Ok(Response::new(encode::product(product)))
     }
@@ -46,14 +52,19 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<ListProductsRequest>,
     ) -> Result<Response<ListProductsReply>, Status> {
-        let (after, size) = parse::products_page(request.into_inner())?;
+        let request = request.into_inner();
+        let keys = self.pages.keys_for(&request.page_token)?;
+        let (after, size) = parse::products_page(request, keys.as_ref())?;
         let mut products = self.desk.products(after, size + 1).await.map_err(status::of_trouble)?;
         let more = products.len() > size;
         products.truncate(size);
-        let last = products.last().filter(|_| more).map(|product| product.product_id.to_string());
-        let next = last.map(|cursor| page::token(parse::PRODUCTS_LIST, &cursor));
+        let next_page_token = match products.last().filter(|_| more) {
+            Some(last) => {
+                self.pages.keys()?.token(parse::PRODUCTS_LIST, &last.product_id.to_string())
+            }
+            None => String::new(),
+        };
         let products = products.into_iter().map(encode::product).collect();
-        let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListProductsReply { products, next_page_token }))
     }
 
@@ -61,7 +72,10 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<AdjustStockRequest>,
     ) -> Result<Response<AdjustStockReply>, Status> {
-        let adjustment = parse::adjustment(request.into_inner())?;
+        let origin = Origin::of(&request);
+        let adjustment =
+            Adjustment { by: origin.actor.clone(), ..parse::adjustment(request.into_inner())? };
+        origin.note_adjustment(&adjustment);
         let product_id = adjustment.product_id;
         let (product, replayed) = match self.desk.adjust_stock(adjustment).await {
             Ok(Adjusted::Done(product)) => (product, false),
@@ -71,6 +85,7 @@ impl CatalogService for CatalogApi {
             }
             Err(trouble) => return Err(status::of_trouble(trouble)),
         };
+        origin.audit.set("replayed", replayed);
         Ok(Response::new(AdjustStockReply { product: Some(encode::product(product)), replayed }))
     }
 }

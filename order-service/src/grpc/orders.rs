@@ -9,17 +9,17 @@ use proto::{
         ListOrdersRequest, Order, Payment, PlaceOrderReply, PlaceOrderRequest,
         order_service_server::OrderService,
     },
-    page,
 };
-use server::Deadline;
+use server::{Deadline, Scope};
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Request, Response, Status};
 
-use super::{encode, parse, status};
+use super::{Pages, encode, parse, status, trail::Origin};
 use crate::{
     desk::Desk,
     order::Notice,
     placement::{OnDuplicate, Placement},
+    storage::NewCancel,
 };
 
 /// The wait of a caller for whom nobody named a deadline. The server names one, so this is for tests without a server.
@@ -37,6 +37,8 @@ pub struct OrderApi {
     pub on_duplicate: OnDuplicate,
     /// What an amount without a currency is in.
     pub currency: Currency,
+    /// What its page tokens are made with.
+    pub pages: Pages,
 }
 
 #[tonic::async_trait]
@@ -47,11 +49,17 @@ impl OrderService for OrderApi {
     ) -> Result<Response<PlaceOrderReply>, Status> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
+        let (origin, scope) = (Origin::of(&request), Scope::of(request.extensions()));
         let message = request.into_inner();
         let products: Vec<_> = message.lines.iter().map(|line| line.product_id).collect();
-        let (request, on_duplicate) = parse::place_order(message, self.currency)?;
+        let parsed = parse::place_order(message, self.currency)?;
+        origin.note_account(&parsed);
+        let (request, on_duplicate) = parsed.within(&scope).map_err(status::not_owned)?;
+        origin.note_request(&request);
         let on_duplicate = on_duplicate.unwrap_or(self.on_duplicate);
-        match self.placement.place(request, on_duplicate, deadline).await {
+        let placed = self.placement.place(request, on_duplicate, deadline).await;
+        origin.note_placed(&placed);
+        match placed {
             Ok(placed) => Ok(Response::new(encode::placed(placed))),
             Err(error) => Err(status::of_place_error(error, &products)),
         }
@@ -61,8 +69,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<Order>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
         Ok(Response::new(encode::order(&order)))
@@ -72,17 +82,24 @@ impl OrderService for OrderApi {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersReply>, Status> {
-        let (account, after, size) = parse::orders_page(request.into_inner())?;
+        let scope = Scope::of(request.extensions());
+        let request = request.into_inner();
+        let keys = self.pages.keys_for(&request.page_token)?;
+        let page = parse::orders_page(request, keys.as_ref())?;
+        let (account, after, size) = page.within(&scope).map_err(status::not_owned)?;
         // One more than asked for says whether there is a next page.
         let page = (account, after, size + 1);
         let mut orders = self.desk.orders(page).await.map_err(status::of_trouble)?;
         let more = orders.len() > size;
         orders.truncate(size);
-        let next = orders.last().filter(|_| more).map(|order| {
-            page::token(&parse::orders_list(account), &parse::orders_cursor_of(order))
-        });
+        let next_page_token = match orders.last().filter(|_| more) {
+            Some(order) => {
+                let cursor = parse::orders_cursor_of(order);
+                self.pages.keys()?.token(&parse::orders_list(account), &cursor)
+            }
+            None => String::new(),
+        };
         let orders = orders.iter().map(encode::order).collect();
-        let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListOrdersReply { orders, next_page_token }))
     }
 
@@ -90,9 +107,14 @@ impl OrderService for OrderApi {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderReply>, Status> {
+        let (origin, scope) = (Origin::of(&request), Scope::of(request.extensions()));
         let CancelOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
-        let cancelled = self.desk.cancel(account, order_id).await.map_err(status::of_trouble)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        origin.note_account(&name);
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
+        origin.note_order(order_id);
+        let cancel = NewCancel { account, order_id, by: origin.actor };
+        let cancelled = self.desk.cancel(cancel).await.map_err(status::of_trouble)?;
         let cancelled =
             cancelled.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
         if let Some(notice) = cancelled.notice {
@@ -106,8 +128,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetPaymentRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::PaymentNotFound, "payment"))?;
         Ok(Response::new(encode::payment(&order)))

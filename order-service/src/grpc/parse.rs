@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proto::{
-    Currency, Failure, Fields, Money,
+    Currency, Failure, Fields, Money, PageKeys,
     currency::UnknownCurrency,
     id::{AccountId, AdjustmentId, IdempotencyKey, ProductId},
     order::v1::{
@@ -12,6 +12,7 @@ use proto::{
     },
     page,
 };
+use server::Owned;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ pub(super) fn orders_list(account: AccountId) -> String {
 pub(super) fn place_order(
     message: PlaceOrderRequest,
     default: Currency,
-) -> Result<(Request, Option<OnDuplicate>), Failure> {
+) -> Result<Owned<(Request, Option<OnDuplicate>)>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
     let key = fields.check("idempotency_key", IdempotencyKey::new(message.idempotency_key));
@@ -61,7 +62,9 @@ pub(super) fn place_order(
             Basket::Amount(_) => Some(currency?.unwrap_or(default)),
             Basket::Lines(_) => currency?,
         };
-        Some((Request { account: account?, key: key?, basket, currency }, on_duplicate?))
+        let account = account?;
+        let request = Request { account, key: key?, basket, currency };
+        Some(Owned::new(account.get(), (request, on_duplicate?)))
     })
 }
 
@@ -108,25 +111,40 @@ fn lines(fields: &mut Fields, lines: Vec<OrderLine>) -> Option<Vec<Line>> {
 }
 
 /// Reads what names an order.
-pub(super) fn order_name(account_id: i64, order_id: &str) -> Result<(AccountId, Uuid), Failure> {
+pub(super) fn order_name(
+    account_id: i64,
+    order_id: &str,
+) -> Result<Owned<(AccountId, Uuid)>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(account_id));
     let order_id = Uuid::try_parse(order_id).map_err(|_| "must be a UUID");
     let order_id = fields.check("order_id", order_id);
-    fields.finish(|| Some((account?, order_id?)))
+    fields.finish(|| Some(Owned::new(account_id, (account?, order_id?))))
 }
 
-pub(super) fn orders_page(message: ListOrdersRequest) -> Result<OrdersPage, Failure> {
+/// `keys`: `None` where there is no token to be judged.
+pub(super) fn orders_page(
+    message: ListOrdersRequest,
+    keys: Option<&PageKeys>,
+) -> Result<Owned<OrdersPage>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
     let size = fields.check("page_size", page::size(message.page_size));
     let list = account.map(orders_list).unwrap_or_default();
-    let cursor = fields.check("page_token", page::cursor(&list, &message.page_token));
+    let cursor = fields.check("page_token", cursor(keys, &list, &message.page_token));
     let after = cursor.and_then(|cursor| {
         let order = |text: String| orders_cursor(&text).ok_or(page::PageError::ForeignToken);
         fields.check("page_token", cursor.map(order).transpose())
     });
-    fields.finish(|| Some((account?, after?, size?)))
+    fields.finish(|| Some(Owned::new(message.account_id, (account?, after?, size?))))
+}
+
+fn cursor(
+    keys: Option<&PageKeys>,
+    list: &str,
+    token: &str,
+) -> Result<Option<String>, page::PageError> {
+    keys.map_or(Ok(None), |keys| keys.cursor(list, token))
 }
 
 /// Reads `microseconds/order_id`, or the order_id alone, as the version before wrote it.
@@ -134,7 +152,7 @@ fn orders_cursor(text: &str) -> Option<Cursor> {
     let Some((micros, order_id)) = text.split_once('/') else {
         return Uuid::try_parse(text).ok().map(Cursor::Id);
     };
-    // Within what both databases can hold: anybody can make up a token.
+    // Within what both databases can hold, should the clock of the pod that wrote it be off.
     let micros = micros.parse::<u64>().ok()?;
     let placed_at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
     Some(Cursor::Order { placed_at, order_id: Uuid::try_parse(order_id).ok()? })
@@ -153,12 +171,14 @@ pub(super) fn product_name(product_id: i64) -> Result<ProductId, Failure> {
     fields.finish(|| product)
 }
 
+/// `keys`: `None` where there is no token to be judged.
 pub(super) fn products_page(
     message: ListProductsRequest,
+    keys: Option<&PageKeys>,
 ) -> Result<(Option<ProductId>, usize), Failure> {
     let mut fields = Fields::default();
     let size = fields.check("page_size", page::size(message.page_size));
-    let cursor = page::cursor(PRODUCTS_LIST, &message.page_token);
+    let cursor = cursor(keys, PRODUCTS_LIST, &message.page_token);
     let after = cursor.and_then(|cursor| {
         let product = |text: String| text.parse().ok().and_then(|id| ProductId::new(id).ok());
         cursor.map(|text| product(text).ok_or(page::PageError::ForeignToken)).transpose()
@@ -210,6 +230,7 @@ pub(super) fn adjustment(message: AdjustStockRequest) -> Result<Adjustment, Fail
             product_id: product_id?,
             adjustment_id: adjustment_id?,
             delta: message.delta,
+            by: None,
         })
     })
 }

@@ -2,7 +2,7 @@
 
 use proto::{
     Currency, Money,
-    id::{AdjustmentId, ProductId},
+    id::{Actor, AdjustmentId, ProductId},
 };
 
 /// The most pieces of one product: 10^12.
@@ -32,6 +32,8 @@ pub struct Adjustment {
     pub adjustment_id: AdjustmentId,
     /// How many come, or go when negative.
     pub delta: i64,
+    /// Who asks, as far as that is known. Remembered, and no part of what makes two adjustments the same.
+    pub by: Option<Actor>,
 }
 
 /// What came of an adjustment.

@@ -18,7 +18,10 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use database::{DatabaseUrl, Lineage, Needs, Session, Unready};
-use proto::{Currency, id::AccountId};
+use proto::{
+    Currency,
+    id::{AccountId, Actor},
+};
 use serde::Serialize;
 use sqlx::migrate::MigrateError;
 use time::OffsetDateTime;
@@ -37,7 +40,7 @@ use crate::order::{
 };
 
 /// What the service's role does with its tables. To make and drop partitions it must own the key table besides.
-const PRIVILEGES: [(&str, &str); 42] = [
+const PRIVILEGES: [(&str, &str); 47] = [
     ("idempotency_keys", "SELECT"),
     ("idempotency_keys", "INSERT"),
     ("idempotency_keys", "UPDATE"),
@@ -59,6 +62,7 @@ const PRIVILEGES: [(&str, &str); 42] = [
     ("outbox", "DELETE"),
     ("claim_batches", "SELECT"),
     ("claim_batches", "INSERT"),
+    ("claim_batches", "UPDATE"),
     ("claim_batches", "DELETE"),
     ("notice_batches", "SELECT"),
     ("notice_batches", "INSERT"),
@@ -80,6 +84,10 @@ const PRIVILEGES: [(&str, &str); 42] = [
     ("partner_positions", "SELECT"),
     ("partner_positions", "INSERT"),
     ("partner_positions", "UPDATE"),
+    ("workers", "SELECT"),
+    ("workers", "INSERT"),
+    ("workers", "UPDATE"),
+    ("workers", "DELETE"),
 ];
 
 /// What readiness says when a claim would fail.
@@ -91,6 +99,8 @@ pub struct Store<B: Tables> {
     /// How to connect for reading whole tables, once.
     survey: B::Options,
     leases: Leases,
+    /// The process that holds what is claimed and leased here.
+    worker: Option<Uuid>,
     /// What rows are in that name no currency.
     default: Currency,
     /// What the database's clock said, and when.
@@ -145,6 +155,23 @@ pub struct Overdue {
     pub give_up: bool,
 }
 
+/// An order that is to be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCancel {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub order_id: Uuid,
+    /// Who asks, as far as that is known. Written with the order, and no part of what is decided.
+    pub by: Option<Actor>,
+}
+
+impl From<(AccountId, Uuid)> for NewCancel {
+    fn from((account, order_id): (AccountId, Uuid)) -> Self {
+        Self { account, order_id, by: None }
+    }
+}
+
 /// The order a cancel left, and the outbox row if this was the first.
 #[derive(Debug)]
 pub struct Cancelled {
@@ -171,6 +198,17 @@ pub enum Cursor {
 /// Which orders of an account to list: whose, after which one (`None`: from the newest on), at most how many.
 pub type OrdersPage = (AccountId, Option<Cursor>, usize);
 
+/// Leases that were ended before their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Of how many processes.
+    pub processes: usize,
+    /// On keys.
+    pub keys: u64,
+    /// On outbox rows.
+    pub notices: u64,
+}
+
 /// A breach of an invariant, with the rows that show it.
 #[derive(Debug, Serialize)]
 pub struct Breach {
@@ -187,7 +225,8 @@ impl<B: Tables> Store<B> {
         let survey = B::options(url)?;
         let session = Session::new(B::by_key(survey.clone()));
         let (clock, layout, underway) = Default::default();
-        Some(Self { session, survey, leases, default, clock, layout, underway })
+        let worker = None;
+        Some(Self { session, survey, leases, worker, default, clock, layout, underway })
     }
 
     /// Shares what is under way with other stores of this process.

@@ -17,7 +17,7 @@ on_both!(
 
 fn adjustment(id: &str, delta: i64) -> Adjustment {
     let adjustment_id = AdjustmentId::new(id).unwrap();
-    Adjustment { product_id: ProductId::new(1).unwrap(), adjustment_id, delta }
+    Adjustment { product_id: ProductId::new(1).unwrap(), adjustment_id, delta, by: None }
 }
 
 async fn a_product_is_what_was_put_last<B: Fresh>() {

@@ -60,7 +60,7 @@ async fn an_order_keeps_its_currency_wherever_it_is_read_from<B: Fresh>() {
     let name = (account(1), first.order_id);
     let read = later.orders(&[name]).await.unwrap().remove(0).unwrap();
     let listed = later.list_orders(&[(account(1), None, 9)]).await.unwrap().remove(0).remove(0);
-    let cancelled = later.cancel(&[name]).await.unwrap().remove(0).unwrap().order;
+    let cancelled = later.cancel(&[name.into()]).await.unwrap().remove(0).unwrap().order;
     let row = later.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();
     run(&place, "DELETE FROM idempotency_keys").await;
     let from_order = later.keys(&[(account(1), key("k"))]).await.unwrap().remove(0).unwrap();

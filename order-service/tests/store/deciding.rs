@@ -253,7 +253,7 @@ async fn bug_15_a_replay_is_the_first_answer_whatever_was_cancelled_since<B: Fre
     let mut store = place.store::<B>(LONG);
     let claim = claim(&mut store, &amount(1, "k", "10")).await;
     let first = decide(&mut store, &claim, Verdict::Reserved).await.decided.unwrap();
-    store.cancel(&[(account(1), claim.order_id)]).await.unwrap();
+    store.cancel(&[(account(1), claim.order_id).into()]).await.unwrap();
     assert_eq!(decided::<B>(&place, "k").await, first);
 }
 

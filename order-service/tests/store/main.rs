@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
+mod actors;
 mod batches;
 mod catalog;
 mod currency;
@@ -21,6 +22,7 @@ mod settlements;
 mod support;
 mod verifying;
 mod versions;
+mod workers;
 
 /// Makes a test of each named function for each kind of database, with keys apart only.
 macro_rules! on_both_with_keys_apart {

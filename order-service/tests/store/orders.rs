@@ -101,7 +101,7 @@ async fn an_order_of_another_account_is_not_found<B: Fresh>() {
     let found =
         store.orders(&[(account(2), claim.order_id), (account(1), new_id())]).await.unwrap();
     assert_eq!(found, [None, None]);
-    assert!(store.cancel(&[(account(2), claim.order_id)]).await.unwrap()[0].is_none());
+    assert!(store.cancel(&[(account(2), claim.order_id).into()]).await.unwrap()[0].is_none());
 }
 
 async fn a_cancel_gives_stock_back_once_from_many_sides<B: Fresh>() {
@@ -113,7 +113,8 @@ async fn a_cancel_gives_stock_back_once_from_many_sides<B: Fresh>() {
     let mut sides = JoinSet::new();
     for _ in 0..6 {
         let (mut store, order_id) = (place.store::<B>(LONG), claim.order_id);
-        sides.spawn(async move { store.cancel(&[(account(1), order_id); 2]).await.unwrap() });
+        let twice = [(account(1), order_id).into(), (account(1), order_id).into()];
+        sides.spawn(async move { store.cancel(&twice).await.unwrap() });
     }
     let cancelled = sides.join_all().await;
     let cancelled: Vec<_> = cancelled.into_iter().flatten().map(Option::unwrap).collect();
@@ -128,5 +129,7 @@ async fn a_cancel_gives_stock_back_once_from_many_sides<B: Fresh>() {
 
 async fn an_order_that_is_not_there_cannot_be_cancelled<B: Fresh>() {
     let place = B::fresh().await;
-    assert!(place.store::<B>(LONG).cancel(&[(account(1), new_id())]).await.unwrap()[0].is_none());
+    assert!(
+        place.store::<B>(LONG).cancel(&[(account(1), new_id()).into()]).await.unwrap()[0].is_none()
+    );
 }

@@ -10,9 +10,7 @@ use order_service::{
 use sqlx::{Connection, PgConnection};
 use tests::shared_postgres::indexes_by_collation;
 
-use crate::support::{
-    Fresh, LONG, account, amount, claim_in_orders, key, new_claim, settlement,
-};
+use crate::support::{Fresh, LONG, account, amount, claim_in_orders, key, new_claim, settlement};
 
 const BATCHES: usize = 150;
 const BATCH: usize = 10;

@@ -144,7 +144,7 @@ async fn rows_are_listed_in_pages<B: Fresh>() {
     }
     // One order with two rows.
     let order = (written[4].account, written[4].order_id);
-    written.extend(store.cancel(&[order]).await.unwrap().remove(0).unwrap().notice);
+    written.extend(store.cancel(&[order.into()]).await.unwrap().remove(0).unwrap().notice);
 
     let (mut listed, mut after) = (Vec::new(), None);
     loop {

@@ -35,6 +35,7 @@ struct Open {
 impl ResponseBody {
     /// A status instead of a response, in headers alone.
     pub(super) fn refusal(status: Status, record: &mut Record) -> Response<Self> {
+        record.refused(&status);
         record.end(status.code());
         status.into_http::<()>().map(|()| Self { open: None })
     }
@@ -46,6 +47,7 @@ impl ResponseBody {
         deadline: Option<Deadline>,
     ) -> Response<Self> {
         if let Some(code) = code_in(response.headers()) {
+            record.refused_in(response.headers());
             record.end(code);
         }
         response.map(|body| Self { open: Some(Open { body, record, deadline, sleep: None }) })

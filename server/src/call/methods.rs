@@ -14,6 +14,7 @@ use prost_types::{
 };
 use tonic::Code;
 
+use crate::auth::{Access, Rule};
 use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
 
 /// A method and its metric handles, looked up once.
@@ -21,22 +22,46 @@ pub(crate) struct Method {
     name: String,
     unary: bool,
     infrastructure: bool,
+    audited: bool,
+    administrative: bool,
+    rule: Rule,
     started: Counter,
     retried: Counter,
     /// By code; each made on first use, so that `/q/metrics` shows only codes that occurred.
     durations: [OnceLock<Histogram>; CODES],
 }
 
+/// Methods that a service wants treated otherwise, as `package.Service/Method`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// They have lines in the audit trail.
+    pub(crate) audited: &'static [&'static str],
+    /// They are served on the administrators' listener, if there is one.
+    pub(crate) administrative: &'static [&'static str],
+}
+
 /// gRPC's codes are 0 to 16.
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, unary: bool) -> Arc<Self> {
+    fn new(name: String, unary: bool, rule: Rule, marks: Marks) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
         let durations = std::array::from_fn(|_code| OnceLock::new());
-        Arc::new(Self { name, unary, infrastructure, started, retried, durations })
+        let audited = marks.audited.contains(&name.as_str());
+        let administrative = marks.administrative.contains(&name.as_str());
+        Arc::new(Self {
+            name,
+            unary,
+            infrastructure,
+            audited,
+            administrative,
+            rule,
+            started,
+            retried,
+            durations,
+        })
     }
 
     /// `package.Service/Method`, or `other`.
@@ -52,6 +77,21 @@ impl Method {
     /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
+    }
+
+    /// Whether its calls have lines in the audit trail.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.audited
+    }
+
+    /// Whether it belongs on the administrators' listener.
+    pub(crate) fn is_administrative(&self) -> bool {
+        self.administrative
+    }
+
+    /// What it asks of its callers.
+    pub(crate) fn rule(&self) -> Rule {
+        self.rule
     }
 
     pub(crate) fn count_start(&self) {
@@ -88,21 +128,40 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// The methods of these services, from encoded descriptor sets that may hold more.
+    /// The methods of these services, from encoded descriptor sets that may hold more, each with its rule.
     pub(crate) fn of(
         descriptor_sets: &[&[u8]],
         services: &[&str],
+        rules: &HashMap<&str, Access>,
+        marks: Marks,
     ) -> Result<Self, prost::DecodeError> {
+        let rule = |name: &str| rules.get(name).copied().map_or(Rule::Missing, Rule::Access);
         let mut known = HashMap::new();
         for encoded in descriptor_sets {
             for file in FileDescriptorSet::decode(*encoded)?.file {
-                let methods = methods_in(&file, services);
-                known.extend(
-                    methods.map(|(name, unary)| (format!("/{name}"), Method::new(name, unary))),
-                );
+                known.extend(methods_in(&file, services).map(|(name, unary)| {
+                    let rule = rule(&name);
+                    (format!("/{name}"), Method::new(name, unary, rule, marks))
+                }));
             }
         }
-        Ok(Self { known, other: Method::new("other".to_owned(), false) })
+        let other = Method::new("other".to_owned(), false, Rule::NoMethod, Marks::default());
+        Ok(Self { known, other })
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(&format!("/{name}"))
+    }
+
+    /// Methods that have no rule, and rules that have no method, sorted.
+    pub(crate) fn at_odds_with(&self, rules: &HashMap<&str, Access>) -> Vec<String> {
+        let methods = self.known.values().filter(|method| method.rule == Rule::Missing);
+        let methods = methods.map(|method| method.name.clone());
+        let is_served = |name: &&&str| self.knows(name);
+        let rules = rules.keys().filter(|name| !is_served(name)).map(ToString::to_string);
+        let mut odd: Vec<_> = methods.chain(rules).collect();
+        odd.sort_unstable();
+        odd
     }
 
     pub(crate) fn find(&self, path: &str) -> Arc<Method> {
@@ -139,15 +198,27 @@ mod tests {
     fn methods_come_from_descriptors_and_the_rest_is_other() {
         let sets =
             [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
-        let methods = Methods::of(&sets, &["grpc.health.v1.Health"]).unwrap();
+        let marks = Marks { audited: &["grpc.health.v1.Health/Check"], administrative: &[] };
+        let rules = HashMap::from([
+            ("grpc.health.v1.Health/Check", Access::Open),
+            ("grpc.health.v1.Health/Chuck", Access::Open),
+        ]);
+        let methods = Methods::of(&sets, &["grpc.health.v1.Health"], &rules, marks).unwrap();
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
+        assert!(check.is_audited() && !check.is_administrative());
         assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
         let not_served = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         assert_eq!(methods.find(not_served).name(), "other");
         let made_up = methods.find("/grpc.health.v1.Health/Made-up-7");
         assert_eq!(made_up.name(), "other");
         assert!(!made_up.is_infrastructure());
+
+        assert_eq!(check.rule(), Rule::Access(Access::Open));
+        assert_eq!(methods.find("/grpc.health.v1.Health/Watch").rule(), Rule::Missing);
+        assert_eq!(made_up.rule(), Rule::NoMethod);
+        let odd = ["grpc.health.v1.Health/Chuck", "grpc.health.v1.Health/Watch"];
+        assert_eq!(methods.at_odds_with(&rules)[..2], odd);
     }
 }

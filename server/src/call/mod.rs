@@ -1,8 +1,8 @@
-//! What happens around every call, outer to inner: record → admit → deadline → panic guard →
+//! What happens around every call, outer to inner: record → port → caller and rights → admit → deadline → panic guard →
 //! decompression and message size → the tonic service.
 //!
-//! The record is outermost so that refused calls are measured too. Admission stands before
-//! anything that costs. The panic guard is inside the deadline and the record, so a panic is
+//! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a
+//! refused caller takes nobody's place. Admission stands before anything else that costs. The panic guard is inside the deadline and the record, so a panic is
 //! one measured INTERNAL answer on a connection that goes on.
 
 mod admission;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tonic::service::Routes;
@@ -34,12 +34,15 @@ pub use deadline::Deadline;
 
 pub(crate) use admission::Admission;
 pub(crate) use body::ResponseBody;
-pub(crate) use methods::Methods;
-pub(crate) use record::{Activity, Totals};
+pub(crate) use methods::{Marks, Method, Methods};
+pub(crate) use record::{Activity, Totals, code_name};
 
+use crate::PeerCertificate;
+use crate::auth::{Admitted, Gate, Peer};
+use crate::surface::Arrival;
+use crate::trail::{Pending, Trail};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
-use methods::Method;
 use record::Record;
 
 /// What all calls of a server share.
@@ -47,8 +50,12 @@ use record::Record;
 pub(crate) struct Calls {
     pub(crate) routes: Routes,
     pub(crate) methods: Methods,
+    /// `None`: callers are not asked who they are.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) admission: Admission,
     pub(crate) totals: Arc<Totals>,
+    /// `None`: it is off.
+    pub(crate) trail: Option<Arc<Trail>>,
     pub(crate) max_message_bytes: u32,
     pub(crate) default_deadline: Duration,
 }
@@ -58,6 +65,10 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) arrival: Arrival,
+    /// What its client proved to be.
+    pub(crate) certificate: Option<PeerCertificate>,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
@@ -65,12 +76,24 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(certificate) = self.certificate.clone() {
+            request.extensions_mut().insert(certificate);
+        }
+
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
-        let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
-        let calls = self.calls.clone();
-        let answer = async move { Ok(calls.answer(request, &method, record).await) };
+        let mut record =
+            self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
+        if let Some(trail) = self.calls.trail.clone().filter(|_| method.is_audited()) {
+            let trace_id = trace::trace_id(request.headers());
+            let pending = Pending::new(trail, self.arrival.peer, trace_id, now());
+            request.extensions_mut().insert(pending.audit());
+            record.audit(pending);
+        }
+
+        let (connection, calls) = (self.clone(), self.calls.clone());
+        let answer = async move { Ok(calls.answer(request, &connection, &method, record).await) };
         Box::pin(answer.instrument(span))
     }
 }
@@ -78,10 +101,19 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 impl Calls {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
+        if let Err(elsewhere) = connection.arrival.surface.check(method) {
+            return ResponseBody::refusal(elsewhere, &mut record);
+        }
+        match self.identify(request.headers(), &connection.peer, method, &mut record).await {
+            Ok(caller) => caller.mark(request.extensions_mut()),
+            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
+        }
+
         let admitted = self.admission.admit(method).and_then(|permit| {
             let default = method.is_unary().then_some(self.default_deadline);
             Ok((permit, Deadline::of(request.headers(), default)?))
@@ -95,6 +127,33 @@ impl Calls {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
+    }
+
+    /// Who calls, and how far it may go. The audit trail is told who is denied, too.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+        method: &Method,
+        record: &mut Record,
+    ) -> Result<Admitted, Status> {
+        let admitted = match &self.gate {
+            None => Admitted::anybody(),
+            Some(gate) => match gate.admit(method.rule(), peer, headers).await {
+                Ok(admitted) => admitted,
+                Err(denied) => {
+                    tracing::debug!(%denied, peer = ?peer.address, "call refused");
+                    if method.is_audited()
+                        && let Ok(known) = gate.authenticate(peer, headers).await
+                    {
+                        record.called_by(&known);
+                    }
+                    return Err(gate.refusal(denied));
+                }
+            },
+        };
+        record.called_by(&admitted.principal);
+        Ok(admitted)
     }
 
     async fn serve(

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::HeaderMap;
 use metrics::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 use tracing::Span;
 
 use super::methods::Method;
 use super::now;
+use crate::auth::Principal;
 use crate::metrics::CALLS_IN_FLIGHT;
+use crate::trail::Pending;
 
 /// Counts over all connections of a server.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl Totals {
         }
         let stream = Some(activity.begin(is_call));
         let totals = self.clone();
-        Record { method, totals, stream, span, began: now(), permit: None }
+        Record { method, totals, stream, span, began: now(), permit: None, audit: None }
     }
 }
 
@@ -151,6 +154,8 @@ pub(crate) struct Record {
     span: Span,
     began: Instant,
     permit: Option<OwnedSemaphorePermit>,
+    /// Its line in the audit trail, if it has one.
+    audit: Option<Box<Pending>>,
     /// `None` once the call has ended.
     stream: Option<OpenStream>,
 }
@@ -163,6 +168,32 @@ impl Record {
     /// Keeps the admission permit until the call ends.
     pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
         self.permit = permit;
+    }
+
+    /// Gives it a line in the audit trail, which is written when it ends.
+    pub(super) fn audit(&mut self, pending: Pending) {
+        self.audit = Some(Box::new(pending));
+    }
+
+    /// Tells the audit trail who calls.
+    pub(super) fn called_by(&mut self, principal: &Principal) {
+        if let Some(pending) = &mut self.audit {
+            pending.called_by(principal);
+        }
+    }
+
+    /// Tells the audit trail why it is refused.
+    pub(super) fn refused(&mut self, status: &Status) {
+        if let Some(pending) = &mut self.audit {
+            pending.refused(status);
+        }
+    }
+
+    /// As [`refused`](Self::refused), for an answer that a service wrote.
+    pub(super) fn refused_in(&mut self, headers: &HeaderMap) {
+        if let Some(pending) = &mut self.audit {
+            pending.refused_in(headers);
+        }
     }
 
     /// The answer is complete. Only the first end counts.
@@ -184,6 +215,9 @@ impl Record {
         }
         let took = self.began.elapsed();
         self.method.observe(code, took);
+        if let Some(pending) = self.audit.take() {
+            pending.write(self.method.name(), code);
+        }
         tracing::debug!(
             parent: &self.span, code = code_name(code), took_us = took.as_micros(), "call ended"
         );
@@ -199,7 +233,7 @@ impl Drop for Record {
 }
 
 /// The code as gRPC writes it.
-pub(super) fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

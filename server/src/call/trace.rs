@@ -42,7 +42,7 @@ fn previous_attempts(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// `version-traceid-parentid-flags` with a trace id of 32 lower-case hex digits, not all zero.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let traceparent = headers.get("traceparent")?.to_str().ok()?;
     let mut parts = traceparent.split('-');
     let (version, trace_id) = (parts.next()?, parts.next()?);

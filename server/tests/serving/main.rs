@@ -5,8 +5,14 @@ mod calls;
 mod compressed;
 mod connections;
 mod drain;
+#[cfg(test)]
+mod fuzz;
 mod readiness;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod surface;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod trail;

@@ -16,7 +16,9 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use server::{Bound, Deadline, ServeConfig, Server, Signals, Summary, Trigger};
+use server::{
+    Audit, Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -31,8 +33,8 @@ use tonic_prost::ProstCodec;
 /// Longer than anything here takes; a test that gets here has failed.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(20);
 
-/// Answers `echo`; on `wait` waits for the gate; on `panic` panics; on `deadline` tells the
-/// milliseconds left. As a stream: one message, then the same.
+/// Answers `echo`; on `peer` tells the client's certificate; on `wait` waits for the gate; on
+/// `panic` panics; on `deadline` tells the milliseconds left. As a stream: one message, then the same.
 #[derive(Clone)]
 pub(crate) struct Probe {
     gate: watch::Receiver<bool>,
@@ -58,12 +60,17 @@ impl Drop for Running {
 impl Probe {
     async fn act(mut self, request: tonic::Request<String>) -> Result<String, Status> {
         let _running = Running::begin(&self.running);
+        Audit::of(request.extensions()).set("text", request.get_ref().as_str());
         match request.get_ref().as_str() {
             "wait" => {
                 let opened = self.gate.wait_for(|open| *open).await;
                 opened.map(|_open| "waited".to_owned()).map_err(|_| Status::aborted("no gate"))
             }
             "panic" => panic!("told to"),
+            "peer" => Ok(match request.extensions().get::<PeerCertificate>() {
+                Some(peer) => format!("{:?}", peer.der()),
+                None => "none".to_owned(),
+            }),
             "deadline" => match request.extensions().get::<Deadline>() {
                 Some(deadline) => Ok(deadline.remaining().as_millis().to_string()),
                 None => Ok("none".to_owned()),
@@ -147,6 +154,7 @@ fn descriptors() -> &'static [u8] {
 pub(crate) struct Pod {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) admin_grpc: Option<SocketAddr>,
     pub(crate) trigger: Trigger,
     gate: watch::Sender<bool>,
     running: Arc<AtomicUsize>,
@@ -167,11 +175,13 @@ impl Pod {
         let running = Arc::new(AtomicUsize::new(0));
         let probe = Probe { gate: gate.subscribe(), running: running.clone() };
         let server = Server::new(config).service(probe).reflection(descriptors());
+        let server = server.audited(&["test.Probe/Do"]).administrative(&["test.Probe/Stream"]);
         let bound: Bound = server.readiness("database", check).bind().await.unwrap();
         let (address, admin) = (bound.local_addr(), bound.admin_addr());
+        let admin_grpc = bound.admin_grpc_addr();
         let (trigger, signals) = Signals::by_hand();
         let ran = tokio::spawn(bound.run(signals));
-        Self { address, admin, trigger, gate, running, ran }
+        Self { address, admin, admin_grpc, trigger, gate, running, ran }
     }
 
     pub(crate) fn open_gate(&self) {

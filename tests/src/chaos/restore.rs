@@ -61,7 +61,9 @@ impl World {
             let addresses: Vec<_> = pods.iter().map(|pod| pod.address().to_string()).collect();
             format!("static:///{}", addresses.join(","))
         };
-        let calls = Calls::new(&target(&self.accounts.account), &target(&self.orders.order));
+        let [accounts, orders] =
+            [&self.accounts.account, &self.orders.order].map(|pods| target(pods));
+        let calls = Calls::new(&accounts, &orders, None);
         let calls = calls.map_err(|error| failed(error.to_string()))?;
         let books = [self.books.account.clone(), self.books.order.clone()];
         let knowledge = Knowledge { wait_for_retries: Duration::ZERO, sole_caller: true };

@@ -1,6 +1,6 @@
 //! Client connections, each a channel of its own, used in turn.
 
-use client::{BuildError, Channel};
+use client::{BearerToken, BuildError, Channel};
 
 /// So many channels, one TCP connection each.
 #[derive(Clone)]
@@ -14,8 +14,26 @@ impl Connections {
     /// # Errors
     /// When an address is not understood.
     pub fn open(addresses: &[String], count: usize) -> Result<Self, BuildError> {
+        Self::open_as(addresses, count, None)
+    }
+
+    /// The same, with a token for services that ask who calls.
+    ///
+    /// # Errors
+    /// When an address is not understood, or is another machine's and a token would be seen on the way.
+    pub fn open_as(
+        addresses: &[String],
+        count: usize,
+        token: Option<&BearerToken>,
+    ) -> Result<Self, BuildError> {
         let each = addresses.iter().cycle().take(count.max(1));
-        let channels = each.map(|address| Channel::builder(format!("http://{address}")).build());
+        let channels = each.map(|address| {
+            let channel = Channel::builder(format!("http://{address}"));
+            match token {
+                Some(token) => channel.bearer_token(token.clone()).build(),
+                None => channel.build(),
+            }
+        });
         Ok(Self { channels: channels.collect::<Result<_, _>>()? })
     }
 

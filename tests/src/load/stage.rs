@@ -1,5 +1,6 @@
 //! A pair of services of one's own to put load on: release or debug, as the program that asks.
 
+use client::BearerToken;
 use database::DatabaseUrl;
 use holdfast_verify::{Report, Settings};
 
@@ -38,11 +39,32 @@ impl Stage {
         pods: usize,
         [account_flags, order_flags]: [Vec<String>; 2],
     ) -> Result<Self, HarnessError> {
-        let binaries = Binaries::build()?;
         let postgres = match kind {
             Kind::Postgres => Some(Postgres::start_with(&POSTGRES).await?),
             Kind::Sqlite => None,
         };
+        Self::start_on(Binaries::build()?, postgres, pods, [account_flags, order_flags]).await
+    }
+
+    /// Starts a pod of each of these programs, on a PostgreSQL server with further settings.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_programs(
+        binaries: Binaries,
+        settings: &[&str],
+    ) -> Result<Self, HarnessError> {
+        let settings = [POSTGRES.as_slice(), settings].concat();
+        let server = Postgres::start_with(&settings).await?;
+        Self::start_on(binaries, Some(server), 1, Default::default()).await
+    }
+
+    async fn start_on(
+        binaries: Binaries,
+        postgres: Option<Postgres>,
+        pods: usize,
+        [account_flags, order_flags]: [Vec<String>; 2],
+    ) -> Result<Self, HarnessError> {
         let databases = match &postgres {
             Some(server) => Some(Databases {
                 account: server.create_database("account").await?,
@@ -90,8 +112,20 @@ impl Stage {
     /// # Errors
     /// Never for addresses of a running pair.
     pub async fn connect(&self, clients: usize) -> Result<[Connections; 2], client::BuildError> {
-        let accounts = Connections::open(&self.account_addresses(), clients)?;
-        let orders = Connections::open(&self.order_addresses(), clients)?;
+        self.connect_as(clients, None).await
+    }
+
+    /// The same, with a token for services that ask who calls.
+    ///
+    /// # Errors
+    /// As [`Stage::connect`].
+    pub async fn connect_as(
+        &self,
+        clients: usize,
+        token: Option<&BearerToken>,
+    ) -> Result<[Connections; 2], client::BuildError> {
+        let accounts = Connections::open_as(&self.account_addresses(), clients, token)?;
+        let orders = Connections::open_as(&self.order_addresses(), clients, token)?;
         accounts.ready().await;
         orders.ready().await;
         Ok([accounts, orders])

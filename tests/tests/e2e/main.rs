@@ -26,3 +26,9 @@ mod redis;
 mod restarts;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod surface;
+#[cfg(test)]
+mod trail;
+#[cfg(test)]
+mod wire_fuzz;

@@ -25,6 +25,8 @@ mod scene;
 #[cfg(test)]
 mod settlements;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod zombies;

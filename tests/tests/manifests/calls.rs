@@ -120,6 +120,10 @@ fn nobody_else_is() {
             assert!(!outsiders_reach(documents, &database_labels(program), POSTGRESQL));
             assert!(!reaches_anybody(documents, program.labels(), 443));
         }
+        // Nor anybody at all, where a pod was forgotten when the policies were written.
+        refused(&stranger(), &stranger(), 80);
+        assert!(!outsiders_reach(documents, &stranger(), 80));
+        assert!(!reaches_anybody(documents, &stranger(), 443));
         if overlay == Overlay::Production {
             refused(account.labels(), &database_labels(&order), POSTGRESQL);
             refused(order.labels(), &database_labels(&account), POSTGRESQL);

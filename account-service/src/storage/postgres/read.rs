@@ -1,4 +1,8 @@
 //! What is read, and locked while it is read.
+//!
+//! A statement is planned once for its connection, perhaps on an empty table, where the planner takes reading all of it for
+//! as good as looking a row up. So nothing here leaves it the choice: rows are looked up key by key in lateral subqueries,
+//! and `account_id + 0` keeps the primary key out where the index of due holds is meant.
 
 use std::collections::BTreeSet;
 
@@ -56,6 +60,8 @@ pub(super) async fn lock(
 
 /// The due holds are found without a lock, so an account may turn out to have none left; that is no harm. SKIP LOCKED:
 /// an account that is busy decides about its own due holds, and is swept another time.
+///
+/// An array is made once, before any account is read. Of IN the planner may make a join that reads all accounts.
 pub(super) async fn lock_due(
     connection: &mut PgConnection,
     limit: u32,
@@ -64,11 +70,11 @@ pub(super) async fn lock_due(
         "SELECT account_id, currency, opening_balance, balance, reserved, entries, created_at,
                 now() AS now
          FROM accounts
-         WHERE account_id IN (
+         WHERE account_id = ANY(ARRAY(
              SELECT account_id FROM reservations
              WHERE state = 'HELD' AND expires_at <= now()
              ORDER BY expires_at
-             LIMIT $1)
+             LIMIT $1))
          ORDER BY account_id
          FOR NO KEY UPDATE SKIP LOCKED",
     )
@@ -78,15 +84,22 @@ pub(super) async fn lock_due(
     at_instant(connection, rows).await
 }
 
+/// Due holds are few, because they are swept. They are read once for all accounts, and not at all where nothing is
+/// reserved.
 pub(super) async fn accounts(
     connection: &mut PgConnection,
     ids: &BTreeSet<AccountId>,
 ) -> sqlx::Result<Vec<(Account, Money)>> {
     let rows: Vec<WithDue> = sqlx::query_as(
-        "SELECT account_id, currency, opening_balance, balance, reserved, entries, created_at,
-                (SELECT coalesce(sum(r.amount), 0) FROM reservations r
-                 WHERE r.account_id = a.account_id AND r.state = 'HELD'
-                     AND r.expires_at <= now()) AS due
+        "WITH due AS MATERIALIZED (
+             SELECT account_id, amount FROM reservations
+             WHERE state = 'HELD' AND expires_at <= now() AND account_id + 0 = ANY($1)
+         )
+         SELECT account_id, currency, opening_balance, balance, reserved, entries, created_at,
+                CASE WHEN reserved > 0 THEN (
+                    SELECT coalesce(sum(due.amount), 0) FROM due
+                    WHERE due.account_id = a.account_id)
+                ELSE 0 END AS due
          FROM accounts a
          WHERE account_id = ANY($1)",
     )
@@ -106,11 +119,14 @@ pub(super) async fn named_reservations(
     let (accounts, ids): (Vec<_>, Vec<_>) =
         keys.iter().map(|(account, id)| (account.get(), id.as_str())).unzip();
     let rows: Vec<ReservationRow> = sqlx::query_as(
-        "SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline,
-                cause, created_at, expires_at
-         FROM reservations
-         JOIN unnest($1::bigint[], $2::text[]) AS key (account_id, reserve_id)
-             USING (account_id, reserve_id)",
+        "SELECT found.*
+         FROM unnest($1::bigint[], $2::text[]) AS key (account_id, reserve_id)
+         CROSS JOIN LATERAL (
+             SELECT account_id, reserve_id, order_id, amount, captured, refunded, state, decline,
+                 cause, created_at, expires_at
+             FROM reservations AS one
+             WHERE one.account_id = key.account_id AND one.reserve_id = key.reserve_id
+             LIMIT 1) AS found",
     )
     .bind(accounts)
     .bind(ids)
@@ -129,10 +145,13 @@ pub(super) async fn named_deposits(
     let (accounts, ids): (Vec<_>, Vec<_>) =
         keys.iter().map(|(account, id)| (account.get(), id.as_str())).unzip();
     let rows: Vec<DepositRow> = sqlx::query_as(
-        "SELECT account_id, deposit_id, amount, created_at
-         FROM deposits
-         JOIN unnest($1::bigint[], $2::text[]) AS key (account_id, deposit_id)
-             USING (account_id, deposit_id)",
+        "SELECT found.*
+         FROM unnest($1::bigint[], $2::text[]) AS key (account_id, deposit_id)
+         CROSS JOIN LATERAL (
+             SELECT account_id, deposit_id, amount, created_at
+             FROM deposits AS one
+             WHERE one.account_id = key.account_id AND one.deposit_id = key.deposit_id
+             LIMIT 1) AS found",
     )
     .bind(accounts)
     .bind(ids)
@@ -152,10 +171,14 @@ pub(super) async fn named_refunds(
     let reserves: Vec<_> = keys.iter().map(|(_, reserve, _)| reserve.as_str()).collect();
     let refunds: Vec<_> = keys.iter().map(|(_, _, refund)| refund.as_str()).collect();
     let rows: Vec<RefundRow> = sqlx::query_as(
-        "SELECT account_id, reserve_id, refund_id, amount, created_at
-         FROM refunds
-         JOIN unnest($1::bigint[], $2::text[], $3::text[]) AS key (account_id, reserve_id, refund_id)
-             USING (account_id, reserve_id, refund_id)",
+        "SELECT found.*
+         FROM unnest($1::bigint[], $2::text[], $3::text[]) AS key (account_id, reserve_id, refund_id)
+         CROSS JOIN LATERAL (
+             SELECT account_id, reserve_id, refund_id, amount, created_at
+             FROM refunds AS one
+             WHERE one.account_id = key.account_id AND one.reserve_id = key.reserve_id
+                 AND one.refund_id = key.refund_id
+             LIMIT 1) AS found",
     )
     .bind(accounts)
     .bind(reserves)

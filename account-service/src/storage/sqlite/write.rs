@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::{Money, id::AccountId};
+use proto::{
+    Money,
+    id::{AccountId, Actor},
+};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
@@ -106,10 +109,17 @@ pub(super) async fn deposits(
     connection: &mut SqliteConnection,
     rows: &[Deposit],
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO deposits (account_id, deposit_id, amount, created_at)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)";
+    let sql = "INSERT INTO deposits (account_id, deposit_id, amount, created_at, deposited_by)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+        FROM json_each(?1)";
     write(connection, sql, rows, |row| {
-        json!([row.account_id, row.deposit_id, row.amount.units(), micros(row.created_at)])
+        json!([
+            row.account_id,
+            row.deposit_id,
+            row.amount.units(),
+            micros(row.created_at),
+            row.by.as_ref().map(Actor::as_str),
+        ])
     })
     .await
 }
@@ -118,8 +128,9 @@ pub(super) async fn refunds(
     connection: &mut SqliteConnection,
     rows: &[Refund],
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO refunds (account_id, reserve_id, refund_id, amount, created_at)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+    let sql = "INSERT INTO refunds
+            (account_id, reserve_id, refund_id, amount, created_at, refunded_by)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
         FROM json_each(?1)";
     write(connection, sql, rows, |row| {
         json!([
@@ -128,6 +139,7 @@ pub(super) async fn refunds(
             row.refund_id,
             row.amount.units(),
             micros(row.created_at),
+            row.by.as_ref().map(Actor::as_str),
         ])
     })
     .await

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use database::Postgres;
-use proto::{Currency, id::ProductId};
+use proto::{
+    Currency,
+    id::{Actor, ProductId},
+};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::rows;
@@ -39,7 +42,7 @@ const ADJUSTED_BEFORE: &str =
 
 const ADJUST: &str = "
     WITH remembered AS (
-        INSERT INTO stock_adjustments (product_id, adjustment_id, delta) VALUES ($1, $2, $3)
+        INSERT INTO stock_adjustments (product_id, adjustment_id, delta, adjusted_by) VALUES ($1, $2, $3, $5)
     )
     UPDATE products SET stock = $4, supplied = supplied + $3 WHERE product_id = $1";
 
@@ -104,7 +107,7 @@ impl Catalogue for Postgres {
 
     async fn write_adjustment(
         connection: &mut PgConnection,
-        Adjustment { product_id, adjustment_id, delta }: &Adjustment,
+        Adjustment { product_id, adjustment_id, delta, by }: &Adjustment,
         stock: i64,
     ) -> sqlx::Result<()> {
         sqlx::query(ADJUST)
@@ -112,6 +115,7 @@ impl Catalogue for Postgres {
             .bind(adjustment_id.as_str())
             .bind(delta)
             .bind(stock)
+            .bind(by.as_ref().map(Actor::as_str))
             .execute(connection)
             .await
             .map(drop)

@@ -23,7 +23,7 @@ use crate::{
     order::request::Price,
     storage::{
         Layout, NewClaim,
-        tables::{Claiming, Inserted},
+        tables::{Claiming, Hold, Inserted},
     },
 };
 
@@ -44,14 +44,15 @@ const PRICES: &str = "SELECT product_id, price, currency FROM products WHERE pro
 pub(super) const CLAIM: &str = "
     INSERT INTO idempotency_keys (
         account_id, idempotency_key, day, order_id, status, fence, lease_until, digest, amount, currency,
-        request, created_at
+        request, created_at, owner
     )
     SELECT
         c.account_id, c.idempotency_key, (now() AT TIME ZONE 'UTC')::date, c.order_id, 'PROCESSING', c.fence,
-        now() + make_interval(secs => $7), c.digest, c.amount, c.currency, c.request, now()
+        now() + make_interval(secs => $7), c.digest, c.amount, c.currency, c.request, now(),
+        (SELECT worker_id FROM workers WHERE worker_id = $10 AND ended_at IS NULL)
     FROM UNNEST($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::numeric[], $6::text[], $8::int[], $9::text[])
         AS c (account_id, idempotency_key, order_id, digest, amount, request, fence, currency)
-    WHERE (SELECT claims FROM layout) = $10 AND (
+    WHERE (SELECT claims FROM layout) = $11 AND (
         SELECT other.day FROM idempotency_keys AS other
         WHERE other.account_id = c.account_id AND other.idempotency_key = c.idempotency_key
           AND (other.day < (now() AT TIME ZONE 'UTC')::date OR other.day = (now() AT TIME ZONE 'UTC')::date + 1)
@@ -99,7 +100,7 @@ impl Claiming for Postgres {
     async fn insert_claims(
         connection: &mut PgConnection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
         layout: Layout,
     ) -> sqlx::Result<Inserted> {
         let claim = CLAIM;
@@ -117,6 +118,7 @@ impl Claiming for Postgres {
             .bind(lease.as_secs_f64())
             .bind(claims.iter().map(|(c, _)| c.fence).collect::<Vec<_>>())
             .bind(claims.iter().map(|(_, price)| price.currency.code()).collect::<Vec<_>>())
+            .bind(owner)
             .bind(layout.as_str())
             .fetch_all(connection)
             .await?;

@@ -24,7 +24,7 @@ use crate::{
     },
     storage::{
         Layout, NewClaim, Overdue,
-        tables::{Begun, KeysInOrders, TakenInOrders},
+        tables::{Begun, Hold, KeysInOrders, TakenInOrders},
     },
 };
 
@@ -34,8 +34,11 @@ const CLAIM: &str = "
     WITH ended AS (
         DELETE FROM claim_batches WHERE batch_id = ANY($10)
     ), begun AS (
-        INSERT INTO claim_batches (lease_until, accounts, orders, keys)
-        VALUES (now() + make_interval(secs => $8), $1, $3, $2)
+        INSERT INTO claim_batches (lease_until, accounts, orders, keys, owner)
+        VALUES (
+            now() + make_interval(secs => $8), $1, $3, $2,
+            (SELECT worker_id FROM workers WHERE worker_id = $11 AND ended_at IS NULL)
+        )
         RETURNING batch_id
     ), claimed AS (
         INSERT INTO orders (
@@ -84,8 +87,11 @@ const READ: &str = concat!(
 
 const TAKE_OVER: &str = "
     WITH begun AS (
-        INSERT INTO claim_batches (lease_until, accounts, orders, keys)
-        VALUES (now() + make_interval(secs => $5), $1, $2, $4)
+        INSERT INTO claim_batches (lease_until, accounts, orders, keys, owner)
+        VALUES (
+            now() + make_interval(secs => $5), $1, $2, $4,
+            (SELECT worker_id FROM workers WHERE worker_id = $6 AND ended_at IS NULL)
+        )
         RETURNING batch_id
     )
     UPDATE orders AS o
@@ -110,8 +116,11 @@ const HAND_BACK: &str = "
 
 const AMEND: &str = "
     WITH begun AS (
-        INSERT INTO claim_batches (lease_until, accounts, orders, keys)
-        VALUES (now() + make_interval(secs => $6), $1, $2, $4)
+        INSERT INTO claim_batches (lease_until, accounts, orders, keys, owner)
+        VALUES (
+            now() + make_interval(secs => $6), $1, $2, $4,
+            (SELECT worker_id FROM workers WHERE worker_id = $7 AND ended_at IS NULL)
+        )
         RETURNING batch_id
     )
     UPDATE orders AS o
@@ -218,7 +227,7 @@ impl KeysInOrders for Postgres {
     async fn claim_in_orders(
         connection: &mut PgConnection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
         layout: Layout,
         ended: &[i64],
     ) -> sqlx::Result<Begun> {
@@ -233,6 +242,7 @@ impl KeysInOrders for Postgres {
             .bind(lease.as_secs_f64())
             .bind(layout.as_str())
             .bind(ended)
+            .bind(owner)
             .fetch_all(connection)
             .await?;
 
@@ -263,10 +273,11 @@ impl KeysInOrders for Postgres {
     async fn take_over_in_orders(
         connection: &mut PgConnection,
         seen: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<TakenInOrders> {
         let taken = bind_claims(sqlx::query(TAKE_OVER), seen.iter().copied())
             .bind(lease.as_secs_f64())
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         let home = |row: &PgRow| {
@@ -280,11 +291,12 @@ impl KeysInOrders for Postgres {
     async fn amend_in_orders(
         connection: &mut PgConnection,
         claims: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
         let amended = bind_claims(sqlx::query(AMEND), claims.iter().copied())
             .bind(claims.iter().map(|claim| claim.amount.decimal()).collect::<Vec<_>>())
             .bind(lease.as_secs_f64())
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         amended.iter().map(rows::held).collect()

@@ -15,7 +15,7 @@ use crate::{
     order::key::{Claim, KeyRow},
     storage::{
         Overdue,
-        tables::{Keys, Taken},
+        tables::{Hold, Keys, Taken},
     },
 };
 
@@ -36,7 +36,8 @@ const READ: &str = "
 
 const TAKE_OVER: &str = "
     UPDATE idempotency_keys AS k
-    SET fence = k.fence + 1, lease_until = now() + make_interval(secs => $6)
+    SET fence = k.fence + 1, lease_until = now() + make_interval(secs => $6),
+        owner = (SELECT worker_id FROM workers WHERE worker_id = $7 AND ended_at IS NULL)
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[])
         AS c (account_id, idempotency_key, day, fence, order_id)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day
@@ -84,10 +85,11 @@ impl Keys for Postgres {
     async fn take_over(
         connection: &mut PgConnection,
         seen: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<HashSet<Taken>> {
         let taken = bind_claims(sqlx::query(TAKE_OVER), seen.iter().copied())
             .bind(lease.as_secs_f64())
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         let seen =

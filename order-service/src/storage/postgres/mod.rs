@@ -17,6 +17,7 @@ mod partitions;
 mod rows;
 mod settlements;
 mod verify;
+mod workers;
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! What whole transactions left to be told.
 
-use std::time::Duration;
-
 use database::Postgres;
 use proto::id::AccountId;
 use rust_decimal::Decimal;
@@ -13,13 +11,16 @@ use crate::{
     order::Notice,
     storage::{
         outbox::{REFUSED_PAUSE_MIN, RefusedNotice, Waiting},
-        tables::NoticeBatches,
+        tables::{Hold, NoticeBatches},
     },
 };
 
 const INSERT: &str = "
-    INSERT INTO notice_batches (due_at, accounts, orders, actions, amounts)
-    VALUES (now() + make_interval(secs => $5), $1, $2, $3, $4)
+    INSERT INTO notice_batches (due_at, accounts, orders, actions, amounts, owner)
+    VALUES (
+        now() + make_interval(secs => $5), $1, $2, $3, $4,
+        (SELECT worker_id FROM workers WHERE worker_id = $6 AND ended_at IS NULL)
+    )
     RETURNING batch_id";
 
 const LEASE: &str = "
@@ -33,7 +34,8 @@ const LEASE: &str = "
         WHERE so_far <= $2
     )
     UPDATE notice_batches AS b
-    SET attempts = b.attempts + 1, due_at = now() + make_interval(secs => $1 * least(b.attempts + 1, 8))
+    SET attempts = b.attempts + 1, due_at = now() + make_interval(secs => $1 * least(b.attempts + 1, 8)),
+        owner = (SELECT worker_id FROM workers WHERE worker_id = $3 AND ended_at IS NULL)
     FROM first WHERE b.batch_id = first.batch_id
     RETURNING b.batch_id, b.accounts, b.orders, b.actions, b.amounts";
 
@@ -59,11 +61,12 @@ impl NoticeBatches for Postgres {
     async fn insert_notice_batch(
         connection: &mut PgConnection,
         notices: &[&Notice],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<i64> {
         let row = outbox::bind_names(sqlx::query(INSERT), notices)
             .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
             .bind(lease.as_secs_f64())
+            .bind(owner)
             .fetch_one(connection)
             .await?;
         row.try_get("batch_id")
@@ -72,11 +75,12 @@ impl NoticeBatches for Postgres {
     async fn lease_notice_batches(
         connection: &mut PgConnection,
         limit: usize,
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<Vec<Notice>> {
         let leased = sqlx::query(LEASE)
             .bind(lease.as_secs_f64())
             .bind(limit as i64)
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         let mut notices = Vec::new();

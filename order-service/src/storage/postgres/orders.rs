@@ -3,7 +3,7 @@
 use database::Postgres;
 use proto::{
     Currency,
-    id::{AccountId, IdempotencyKey},
+    id::{AccountId, Actor, IdempotencyKey},
 };
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use time::OffsetDateTime;
@@ -67,12 +67,14 @@ const LOCK: &str = "
     FOR NO KEY UPDATE OF o";
 
 const CANCEL: &str = "
-    WITH cancelled AS (SELECT * FROM UNNEST($1::bigint[], $2::uuid[]) AS c (account_id, order_id)),
+    WITH cancelled AS (
+        SELECT * FROM UNNEST($1::bigint[], $2::uuid[], $3::text[]) AS c (account_id, order_id, cancelled_by)
+    ),
     refunded AS (
         UPDATE payments AS p SET status = 'REFUNDED' FROM cancelled AS c
         WHERE p.account_id = c.account_id AND p.order_id = c.order_id
     )
-    UPDATE orders AS o SET status = 'CANCELLED' FROM cancelled AS c
+    UPDATE orders AS o SET status = 'CANCELLED', cancelled_by = c.cancelled_by FROM cancelled AS c
     WHERE o.account_id = c.account_id AND o.order_id = c.order_id";
 
 impl Orders for Postgres {
@@ -132,10 +134,14 @@ impl Orders for Postgres {
         by_id(LOCK, connection, ids, default).await
     }
 
-    async fn write_cancelled(connection: &mut PgConnection, orders: &[&Order]) -> sqlx::Result<()> {
+    async fn write_cancelled(
+        connection: &mut PgConnection,
+        orders: &[(&Order, Option<&Actor>)],
+    ) -> sqlx::Result<()> {
         sqlx::query(CANCEL)
-            .bind(orders.iter().map(|order| order.account.get()).collect::<Vec<_>>())
-            .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
+            .bind(orders.iter().map(|(order, _)| order.account.get()).collect::<Vec<_>>())
+            .bind(orders.iter().map(|(order, _)| order.order_id).collect::<Vec<_>>())
+            .bind(orders.iter().map(|(_, by)| by.map(Actor::as_str)).collect::<Vec<_>>())
             .execute(connection)
             .await
             .map(drop)

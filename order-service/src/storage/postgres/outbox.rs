@@ -1,6 +1,6 @@
 //! The outbox: what the account service must still be told.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use database::Postgres;
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -10,13 +10,14 @@ use crate::{
     order::{Action, Notice},
     storage::{
         outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
-        tables::{NoticeName, Outbox},
+        tables::{Hold, NoticeName, Outbox},
     },
 };
 
 const INSERT: &str = "
-    INSERT INTO outbox (account_id, order_id, action, amount, due_at)
-    SELECT c.*, now() + make_interval(secs => $5)
+    INSERT INTO outbox (account_id, order_id, action, amount, due_at, owner)
+    SELECT c.*, now() + make_interval(secs => $5),
+        (SELECT worker_id FROM workers WHERE worker_id = $6 AND ended_at IS NULL)
     FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[]) AS c";
 
 /// Columns are named: a plan that answers all of them does not outlive a migration that adds one.
@@ -26,7 +27,8 @@ const LEASE: &str = "
         WHERE due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
     )
     UPDATE outbox AS o
-    SET attempts = o.attempts + 1, due_at = now() + make_interval(secs => $1 * least(o.attempts + 1, 8))
+    SET attempts = o.attempts + 1, due_at = now() + make_interval(secs => $1 * least(o.attempts + 1, 8)),
+        owner = (SELECT worker_id FROM workers WHERE worker_id = $3 AND ended_at IS NULL)
     FROM due
     WHERE o.account_id = due.account_id AND o.order_id = due.order_id AND o.action = due.action
     RETURNING o.account_id, o.order_id, o.action, o.amount";
@@ -56,11 +58,12 @@ impl Outbox for Postgres {
     async fn insert_notices(
         connection: &mut PgConnection,
         notices: &[&Notice],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<()> {
         bind_names(sqlx::query(INSERT), notices)
             .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
             .bind(lease.as_secs_f64())
+            .bind(owner)
             .execute(connection)
             .await
             .map(drop)
@@ -69,11 +72,12 @@ impl Outbox for Postgres {
     async fn lease_notices(
         connection: &mut PgConnection,
         limit: usize,
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<Vec<Notice>> {
         let leased = sqlx::query(LEASE)
             .bind(lease.as_secs_f64())
             .bind(limit as i64)
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         leased.iter().map(notice).collect()

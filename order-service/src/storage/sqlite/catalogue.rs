@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use database::Sqlite;
-use proto::{Currency, id::ProductId};
+use proto::{
+    Currency,
+    id::{Actor, ProductId},
+};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows;
@@ -30,7 +33,8 @@ const ADJUSTED_BEFORE: &str =
     "SELECT delta FROM stock_adjustments WHERE product_id = ?1 AND adjustment_id = ?2";
 
 const REMEMBER: &str = "
-    INSERT INTO stock_adjustments (product_id, adjustment_id, delta, created_at) VALUES (?1, ?2, ?3, ?4)";
+    INSERT INTO stock_adjustments (product_id, adjustment_id, delta, created_at, adjusted_by)
+    VALUES (?1, ?2, ?3, ?4, ?5)";
 
 const ADJUST: &str =
     "UPDATE products SET stock = ?3, supplied = supplied + ?2 WHERE product_id = ?1";
@@ -103,7 +107,7 @@ impl Catalogue for Sqlite {
 
     async fn write_adjustment(
         connection: &mut SqliteConnection,
-        Adjustment { product_id, adjustment_id, delta }: &Adjustment,
+        Adjustment { product_id, adjustment_id, delta, by }: &Adjustment,
         stock: i64,
     ) -> sqlx::Result<()> {
         let now = rows::now(connection).await?;
@@ -112,6 +116,7 @@ impl Catalogue for Sqlite {
             .bind(adjustment_id.as_str())
             .bind(delta)
             .bind(now)
+            .bind(by.as_ref().map(Actor::as_str))
             .execute(&mut *connection)
             .await?;
         let query = sqlx::query(ADJUST).bind(product_id.get()).bind(delta).bind(stock);

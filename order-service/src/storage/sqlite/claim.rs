@@ -1,9 +1,6 @@
 //! T0: claiming keys.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use data_encoding::HEXLOWER;
 use database::Sqlite;
@@ -19,7 +16,7 @@ use crate::{
     order::request::Price,
     storage::{
         Layout, NewClaim,
-        tables::{Claiming, Inserted},
+        tables::{Claiming, Hold, Inserted},
     },
 };
 
@@ -28,12 +25,13 @@ const PRICES: &str = "
 
 const CLAIM: &str = "
     INSERT INTO idempotency_keys (
-        account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at, currency
+        account_id, idempotency_key, order_id, status, fence, lease_until, digest, amount, request, created_at, currency, owner
     )
     SELECT c.value ->> 0, c.value ->> 1, unhex(c.value ->> 2), 'PROCESSING', c.value ->> 7, ?2, unhex(c.value ->> 3),
-        c.value ->> 4, c.value ->> 5, ?3, c.value ->> 6
+        c.value ->> 4, c.value ->> 5, ?3, c.value ->> 6,
+        (SELECT worker_id FROM workers WHERE worker_id = ?4 AND ended_at IS NULL)
     FROM json_each(?1) AS c
-    WHERE (SELECT claims FROM layout) = ?4 AND NOT EXISTS (
+    WHERE (SELECT claims FROM layout) = ?5 AND NOT EXISTS (
         SELECT 1 FROM orders WHERE account_id = c.value ->> 0 AND idempotency_key = c.value ->> 1
     )
     ON CONFLICT DO NOTHING
@@ -67,7 +65,7 @@ impl Claiming for Sqlite {
     async fn insert_claims(
         connection: &mut SqliteConnection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
         layout: Layout,
     ) -> sqlx::Result<Inserted> {
         let now = rows::now(connection).await?;
@@ -76,6 +74,7 @@ impl Claiming for Sqlite {
             .bind(rows::table(claims.iter().map(row)))
             .bind(now + rows::micros(lease))
             .bind(now)
+            .bind(owner)
             .bind(layout.as_str())
             .fetch_all(connection)
             .await?;

@@ -24,14 +24,15 @@ use crate::{
     },
     storage::{
         Layout, NewClaim, Overdue,
-        tables::{Begun, KeysInOrders, TakenInOrders},
+        tables::{Begun, Hold, KeysInOrders, TakenInOrders},
     },
 };
 
 const END: &str = "DELETE FROM claim_batches WHERE batch_id IN (SELECT value FROM json_each(?1))";
 
 const BEGIN: &str =
-    "INSERT INTO claim_batches (lease_until, orders) VALUES (?1, ?2) RETURNING batch_id";
+    "INSERT INTO claim_batches (lease_until, orders, owner)
+    VALUES (?1, ?2, (SELECT worker_id FROM workers WHERE worker_id = ?3 AND ended_at IS NULL)) RETURNING batch_id";
 
 const CLAIM: &str = "
     INSERT INTO orders (
@@ -151,7 +152,7 @@ impl KeysInOrders for Sqlite {
     async fn claim_in_orders(
         connection: &mut SqliteConnection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
         layout: Layout,
         ended: &[i64],
     ) -> sqlx::Result<Begun> {
@@ -160,7 +161,7 @@ impl KeysInOrders for Sqlite {
             sqlx::query(END).bind(json!(ended).to_string()).execute(&mut *connection).await?;
         }
         let names = claims.iter().map(|(claim, _)| name(claim.request.account, claim.order_id));
-        let batch = begin(connection, names, now + rows::micros(lease)).await?;
+        let batch = begin(connection, names, now + rows::micros(lease), owner).await?;
 
         let claimed = sqlx::query(CLAIM)
             .bind(rows::table(claims.iter().map(new_row)))
@@ -189,10 +190,10 @@ impl KeysInOrders for Sqlite {
     async fn take_over_in_orders(
         connection: &mut SqliteConnection,
         seen: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<TakenInOrders> {
         let now = rows::now(connection).await?;
-        let batch = begin(connection, names(seen), now + rows::micros(lease)).await?;
+        let batch = begin(connection, names(seen), now + rows::micros(lease), owner).await?;
         let taken = sqlx::query(TAKE_OVER)
             .bind(rows::table(seen.iter().map(|claim| row(claim))))
             .bind(batch)
@@ -210,10 +211,10 @@ impl KeysInOrders for Sqlite {
     async fn amend_in_orders(
         connection: &mut SqliteConnection,
         claims: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<HashSet<(Uuid, i32)>> {
         let now = rows::now(connection).await?;
-        let batch = begin(connection, names(claims), now + rows::micros(lease)).await?;
+        let batch = begin(connection, names(claims), now + rows::micros(lease), owner).await?;
         let amended = |claim: &&Claim| {
             let Claim { request, order_id, fence, amount, .. } = claim;
             let (account, order) = (request.account.get(), rows::id(*order_id));
@@ -232,7 +233,7 @@ impl KeysInOrders for Sqlite {
         claims: &[&Claim],
     ) -> sqlx::Result<()> {
         let now = rows::now(connection).await?;
-        let batch = begin(connection, names(claims), now).await?;
+        let batch = begin(connection, names(claims), now, None).await?;
         sqlx::query(HAND_BACK)
             .bind(rows::table(claims.iter().map(|claim| row(claim))))
             .bind(batch)
@@ -323,8 +324,9 @@ async fn begin(
     connection: &mut SqliteConnection,
     names: impl Iterator<Item = Value>,
     lease_until: Micros,
+    owner: Option<Uuid>,
 ) -> sqlx::Result<i64> {
-    let begin = sqlx::query(BEGIN).bind(lease_until).bind(rows::table(names));
+    let begin = sqlx::query(BEGIN).bind(lease_until).bind(rows::table(names)).bind(owner);
     begin.fetch_one(connection).await?.try_get("batch_id")
 }
 

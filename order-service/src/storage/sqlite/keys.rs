@@ -18,14 +18,15 @@ use crate::{
     order::key::{Claim, KeyRow},
     storage::{
         Overdue,
-        tables::{Keys, Taken},
+        tables::{Hold, Keys, Taken},
     },
 };
 
 const READ: &str = "SELECT * FROM idempotency_keys WHERE account_id = ?1 AND idempotency_key = ?2";
 
 const TAKE_OVER: &str = "
-    UPDATE idempotency_keys SET fence = fence + 1, lease_until = ?4
+    UPDATE idempotency_keys SET fence = fence + 1, lease_until = ?4,
+        owner = (SELECT worker_id FROM workers WHERE worker_id = ?7 AND ended_at IS NULL)
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?6 AND status = 'PROCESSING'
       AND lease_until <= ?5
     RETURNING fence";
@@ -62,7 +63,7 @@ impl Keys for Sqlite {
     async fn take_over(
         connection: &mut SqliteConnection,
         seen: &[&Claim],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<HashSet<Taken>> {
         let now = rows::now(connection).await?;
         let mut taken = HashSet::new();
@@ -74,6 +75,7 @@ impl Keys for Sqlite {
                 .bind(now + rows::micros(lease))
                 .bind(now)
                 .bind(claim.order_id)
+                .bind(owner)
                 .fetch_optional(&mut *connection)
                 .await?;
             taken.extend(row.map(|_| (claim.order_id, claim.day(), claim.fence)));

@@ -19,6 +19,7 @@ mod rows;
 mod settlements;
 mod upkeep;
 mod verify;
+mod workers;
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! What whole transactions left to be told.
 
-use std::time::Duration;
-
 use database::Sqlite;
 use proto::{Money, id::AccountId};
 use serde_json::json;
@@ -13,15 +11,18 @@ use crate::{
     order::Notice,
     storage::{
         outbox::{REFUSED_PAUSE_MIN, RefusedNotice, Waiting},
-        tables::NoticeBatches,
+        tables::{Hold, NoticeBatches},
     },
 };
 
 const INSERT: &str = "
-    INSERT INTO notice_batches (due_at, created_at, notices) VALUES (?1, ?2, ?3) RETURNING batch_id";
+    INSERT INTO notice_batches (due_at, created_at, notices, owner)
+    VALUES (?1, ?2, ?3, (SELECT worker_id FROM workers WHERE worker_id = ?4 AND ended_at IS NULL)) RETURNING batch_id";
 
 const LEASE: &str = "
-    UPDATE notice_batches SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8)
+    UPDATE notice_batches
+    SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8),
+        owner = (SELECT worker_id FROM workers WHERE worker_id = ?4 AND ended_at IS NULL)
     WHERE batch_id IN (
         SELECT batch_id FROM (
             SELECT batch_id, sum(json_array_length(notices)) OVER (ORDER BY due_at, batch_id) AS so_far
@@ -54,24 +55,25 @@ impl NoticeBatches for Sqlite {
     async fn insert_notice_batch(
         connection: &mut SqliteConnection,
         notices: &[&Notice],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<i64> {
         let now = rows::now(connection).await?;
         let insert = sqlx::query(INSERT).bind(now + rows::micros(lease)).bind(now);
-        let insert = insert.bind(rows::table(notices.iter().copied().map(outbox::row)));
+        let insert = insert.bind(rows::table(notices.iter().copied().map(outbox::row))).bind(owner);
         insert.fetch_one(connection).await?.try_get("batch_id")
     }
 
     async fn lease_notice_batches(
         connection: &mut SqliteConnection,
         limit: usize,
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<Vec<Notice>> {
         let now = rows::now(connection).await?;
         let leased = sqlx::query(LEASE)
             .bind(now)
             .bind(rows::micros(lease))
             .bind(limit as i64)
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         let mut notices = Vec::new();

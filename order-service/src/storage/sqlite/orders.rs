@@ -3,7 +3,7 @@
 use database::Sqlite;
 use proto::{
     Currency,
-    id::{AccountId, IdempotencyKey},
+    id::{AccountId, Actor, IdempotencyKey},
 };
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
@@ -55,8 +55,8 @@ const LIST: &str = "
 
 const PLACED_AT: &str = "SELECT created_at FROM orders WHERE account_id = ?1 AND order_id = ?2";
 
-const CANCEL_ORDER: &str =
-    "UPDATE orders SET status = 'CANCELLED' WHERE account_id = ?1 AND order_id = ?2";
+const CANCEL_ORDER: &str = "
+    UPDATE orders SET status = 'CANCELLED', cancelled_by = ?3 WHERE account_id = ?1 AND order_id = ?2";
 
 const REFUND_PAYMENT: &str =
     "UPDATE payments SET status = 'REFUNDED' WHERE account_id = ?1 AND order_id = ?2";
@@ -124,13 +124,14 @@ impl Orders for Sqlite {
 
     async fn write_cancelled(
         connection: &mut SqliteConnection,
-        orders: &[&Order],
+        orders: &[(&Order, Option<&Actor>)],
     ) -> sqlx::Result<()> {
-        for order in orders {
-            for statement in [CANCEL_ORDER, REFUND_PAYMENT] {
-                let query = sqlx::query(statement).bind(order.account.get()).bind(order.order_id);
-                query.execute(&mut *connection).await?;
-            }
+        for (order, by) in orders {
+            let named =
+                |statement| sqlx::query(statement).bind(order.account.get()).bind(order.order_id);
+            let cancel = named(CANCEL_ORDER).bind(by.map(Actor::as_str));
+            cancel.execute(&mut *connection).await?;
+            named(REFUND_PAYMENT).execute(&mut *connection).await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The outbox: what the account service must still be told.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use database::Sqlite;
 use serde_json::{Value, json};
@@ -11,17 +11,20 @@ use crate::{
     order::{Action, Notice},
     storage::{
         outbox::{REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, RefusedNotice},
-        tables::{NoticeName, Outbox},
+        tables::{Hold, NoticeName, Outbox},
     },
 };
 
 const INSERT: &str = "
-    INSERT INTO outbox (account_id, order_id, action, amount, due_at)
-    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, ?2 FROM json_each(?1)";
+    INSERT INTO outbox (account_id, order_id, action, amount, due_at, owner)
+    SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, ?2,
+        (SELECT worker_id FROM workers WHERE worker_id = ?3 AND ended_at IS NULL)
+    FROM json_each(?1)";
 
 /// Columns are named: a process that answers all of them panics in sqlx once a migration has added one.
 const LEASE: &str = "
-    UPDATE outbox SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8)
+    UPDATE outbox SET attempts = attempts + 1, due_at = ?1 + ?2 * min(attempts + 1, 8),
+        owner = (SELECT worker_id FROM workers WHERE worker_id = ?4 AND ended_at IS NULL)
     WHERE (account_id, order_id, action) IN (
         SELECT account_id, order_id, action FROM outbox WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3
     )
@@ -46,23 +49,24 @@ impl Outbox for Sqlite {
     async fn insert_notices(
         connection: &mut SqliteConnection,
         notices: &[&Notice],
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<()> {
         let due = rows::now(connection).await? + rows::micros(lease);
         let rows = rows::table(notices.iter().copied().map(row));
-        sqlx::query(INSERT).bind(rows).bind(due).execute(connection).await.map(drop)
+        sqlx::query(INSERT).bind(rows).bind(due).bind(owner).execute(connection).await.map(drop)
     }
 
     async fn lease_notices(
         connection: &mut SqliteConnection,
         limit: usize,
-        lease: Duration,
+        Hold { lease, owner }: Hold,
     ) -> sqlx::Result<Vec<Notice>> {
         let now = rows::now(connection).await?;
         let leased = sqlx::query(LEASE)
             .bind(now)
             .bind(rows::micros(lease))
             .bind(limit as i64)
+            .bind(owner)
             .fetch_all(connection)
             .await?;
         leased.iter().map(notice).collect()

@@ -18,7 +18,7 @@ use crate::{
         key::{Claim, Home, KeyRow, Outcome},
         request::Price,
     },
-    storage::{Layout, NewClaim, Overdue},
+    storage::{Layout, NewClaim, Overdue, tables::Hold},
 };
 
 /// Claims that were taken over: by order, and fence before.
@@ -40,7 +40,7 @@ pub trait KeysInOrders: Backend {
     fn claim_in_orders(
         connection: &mut Self::Connection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        hold: Hold,
         layout: Layout,
         ended: &[i64],
     ) -> impl Future<Output = sqlx::Result<Begun>> + Send;
@@ -56,7 +56,7 @@ pub trait KeysInOrders: Backend {
     fn take_over_in_orders(
         connection: &mut Self::Connection,
         seen: &[&Claim],
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<TakenInOrders>> + Send;
 
     /// Changes order id and amount of undecided keys where the fence is still the claim's. Answers which those are, by
@@ -64,7 +64,7 @@ pub trait KeysInOrders: Backend {
     fn amend_in_orders(
         connection: &mut Self::Connection,
         claims: &[&Claim],
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<HashSet<(Uuid, i32)>>> + Send;
 
     /// Moves undecided keys to a batch whose lease is over.

@@ -20,7 +20,7 @@ use crate::{
         key::{Claim, KeyRow, Outcome},
         request::Price,
     },
-    storage::{Layout, NewClaim, Overdue},
+    storage::{Layout, NewClaim, Overdue, tables::Hold},
 };
 
 /// Keys that were claimed.
@@ -67,7 +67,7 @@ pub trait Claiming: Backend {
     fn insert_claims(
         connection: &mut Self::Connection,
         claims: &[(&NewClaim, Price)],
-        lease: Duration,
+        hold: Hold,
         layout: Layout,
     ) -> impl Future<Output = sqlx::Result<Inserted>> + Send;
 
@@ -92,7 +92,7 @@ pub trait Keys: Backend {
     fn take_over(
         connection: &mut Self::Connection,
         seen: &[&Claim],
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<HashSet<Taken>>> + Send;
 
     /// Changes order id and amount of undecided keys where the fence is still the claim's. Answers which those are, by

@@ -7,6 +7,7 @@ mod layout;
 mod notice_batches;
 mod orders;
 mod outbox;
+mod workers;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use layout::Layouts;
 pub use notice_batches::NoticeBatches;
 pub use orders::{Catalogue, Orders};
 pub use outbox::{NoticeName, Outbox, Settlements};
+pub use workers::{Hold, Silence, Silent, Workers};
 
 use super::{KeyLifetime, outbox::Waiting};
 
@@ -34,6 +36,7 @@ pub trait Tables:
     + Outbox
     + NoticeBatches
     + Settlements
+    + Workers
     + Upkeep
 {
     /// Whether `serve` brings the schema up to date by itself.

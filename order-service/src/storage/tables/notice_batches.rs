@@ -1,14 +1,15 @@
 //! The steps on what whole transactions left to be told.
 
-use std::time::Duration;
-
 use database::Backend;
 use proto::id::AccountId;
 use uuid::Uuid;
 
 use crate::{
     order::Notice,
-    storage::outbox::{RefusedNotice, Waiting},
+    storage::{
+        outbox::{RefusedNotice, Waiting},
+        tables::Hold,
+    },
 };
 
 /// Notices of one transaction, in one row. A row is written with a lease for the process that wrote it, and deleted once all of
@@ -18,14 +19,14 @@ pub trait NoticeBatches: Backend {
     fn insert_notice_batch(
         connection: &mut Self::Connection,
         notices: &[&Notice],
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
     /// Leases rows that are due, with so many notices at most, passing over rows that another process is leasing.
     fn lease_notice_batches(
         connection: &mut Self::Connection,
         limit: usize,
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<Vec<Notice>>> + Send;
 
     /// Deletes rows.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use database::Backend;
 use proto::{
     Currency,
-    id::{AccountId, IdempotencyKey, ProductId},
+    id::{AccountId, Actor, IdempotencyKey, ProductId},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,10 +45,10 @@ pub trait Orders: Backend {
         default: Currency,
     ) -> impl Future<Output = sqlx::Result<Vec<Order>>> + Send;
 
-    /// Marks orders as cancelled and their payments as refunded.
+    /// Marks orders as cancelled, each by its caller, and their payments as refunded.
     fn write_cancelled(
         connection: &mut Self::Connection,
-        orders: &[&Order],
+        orders: &[(&Order, Option<&Actor>)],
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// When an order was placed, if there is one.

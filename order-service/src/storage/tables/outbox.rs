@@ -1,11 +1,12 @@
 //! The steps on the outbox.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use database::Backend;
 use proto::id::AccountId;
 use uuid::Uuid;
 
+use super::Hold;
 use crate::{
     order::{Action, Notice},
     storage::outbox::{Backlog, RefusedNotice, Waiting},
@@ -24,14 +25,14 @@ pub trait Outbox: Backend {
     fn insert_notices(
         connection: &mut Self::Connection,
         notices: &[&Notice],
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// Leases rows that are due, passing over rows that another process is leasing.
     fn lease_notices(
         connection: &mut Self::Connection,
         limit: usize,
-        lease: Duration,
+        hold: Hold,
     ) -> impl Future<Output = sqlx::Result<Vec<Notice>>> + Send;
 
     /// Deletes rows.

@@ -7,10 +7,7 @@
 //! looks among the orders too. So whoever asks later runs nothing, and no request that is not the key's stands in for its
 //! owner, not even for a moment.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use database::{StoreError, Transaction};
 use proto::Currency;
@@ -25,13 +22,13 @@ use crate::{
     },
     storage::{
         Claimed, Layout, NewClaim, Store, Tables,
-        tables::{Begun, Inserted},
+        tables::{Begun, Hold, Inserted},
     },
 };
 
 struct ClaimKeys<'a> {
     claims: &'a [NewClaim],
-    lease: Duration,
+    hold: Hold,
     layout: Layout,
     /// Lock the keys first; the work must then run in a transaction.
     locks: bool,
@@ -68,8 +65,8 @@ impl<B: Tables> Store<B> {
         let now = self.clock.map(|(at, said)| said + at.elapsed());
         let locks = layout.is_locked() || !layout.is_in_orders() && B::must_lock_keys(now);
         let ended = if layout.is_in_orders() { self.underway.take_ended() } else { Vec::new() };
-        let (lease, default) = (self.leases.key, self.default);
-        let mut work = ClaimKeys { claims, lease, layout, locks, ended, default };
+        let (hold, default) = (self.hold(self.leases.key), self.default);
+        let mut work = ClaimKeys { claims, hold, layout, locks, ended, default };
 
         let claimed = if locks {
             self.session.transact(&mut work).await?
@@ -138,12 +135,12 @@ impl ClaimKeys<'_> {
         }
         if self.layout.is_in_orders() {
             let begun =
-                B::claim_in_orders(connection, rows, self.lease, self.layout, &self.ended).await?;
+                B::claim_in_orders(connection, rows, self.hold, self.layout, &self.ended).await?;
             let Begun { batch, homes } = begun;
             return Ok(Gone { homes, batch: Some(batch), now: None });
         }
         let Inserted { days, now } =
-            B::insert_claims(connection, rows, self.lease, self.layout).await?;
+            B::insert_claims(connection, rows, self.hold, self.layout).await?;
         let homes = days.into_iter().map(|(order, day)| (order, Home::Keys(day))).collect();
         Ok(Gone { homes, batch: None, now })
     }

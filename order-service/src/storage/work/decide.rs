@@ -31,7 +31,7 @@ use crate::{
         key::Claim,
         request::Request,
     },
-    storage::{Store, Tables},
+    storage::{Store, Tables, tables::Hold},
 };
 
 /// How long the row of a refusal stays among the orders: many times longer than a statement may live. A claim that began before
@@ -43,7 +43,7 @@ type Pair<'a> = (&'a Settlement, &'a Decision);
 struct Decide<'a> {
     settlements: &'a [Settlement],
     /// This process's hold on the outbox rows.
-    lease: Duration,
+    hold: Hold,
     default: Currency,
     /// The first run met a conflict: look for earlier orders.
     again: bool,
@@ -62,9 +62,9 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows.
     pub async fn decide(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let (lease, default) = (self.leases.notice, self.default);
+        let (hold, default) = (self.hold(self.leases.notice), self.default);
         let (again, earlier) = (false, Earlier::new());
-        let mut work = Decide { settlements, lease, default, again, earlier };
+        let mut work = Decide { settlements, hold, default, again, earlier };
         let settled = self.session.transact(&mut work).await?;
 
         self.underway.begin_notices(settled.iter().filter_map(|settled| settled.notice.as_ref()));
@@ -83,7 +83,7 @@ impl<B: Tables> Transaction<B> for Decide<'_> {
             self.earlier = earlier::<B>(connection, requests, self.default).await?;
         }
         #[cfg(feature = "failpoints")]
-        super::mutants::claim_late::<B>(connection, self.settlements, self.lease).await?;
+        super::mutants::claim_late::<B>(connection, self.settlements, self.hold).await?;
 
         let settlements = decision::firsts(self.settlements);
         let Some(Held { claims, at }) = expect::<B>(connection, &settlements).await? else {
@@ -145,9 +145,9 @@ impl Decide<'_> {
             return Ok(());
         }
         if self.settlements.iter().all(|settlement| settlement.claim.batch().is_none()) {
-            return B::insert_notices(connection, &notices, self.lease).await;
+            return B::insert_notices(connection, &notices, self.hold).await;
         }
-        let batch = B::insert_notice_batch(connection, &notices, self.lease).await?;
+        let batch = B::insert_notice_batch(connection, &notices, self.hold).await?;
         settled
             .iter_mut()
             .filter_map(|it| it.notice.as_mut())

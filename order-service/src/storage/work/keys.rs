@@ -17,7 +17,7 @@ use proto::{
 
 use crate::{
     order::key::{Claim, Home, KeyRow},
-    storage::{Overdue, Store, Tables, found::Found},
+    storage::{Overdue, Store, Tables, found::Found, tables::Hold},
 };
 
 struct ReadKeys<'a> {
@@ -27,12 +27,12 @@ struct ReadKeys<'a> {
 
 struct TakeOver<'a> {
     seen: &'a [Claim],
-    lease: Duration,
+    hold: Hold,
 }
 
 struct Amend<'a> {
     claims: &'a [Claim],
-    lease: Duration,
+    hold: Hold,
 }
 
 struct HandBack<'a> {
@@ -62,7 +62,8 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows.
     pub async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
-        let taken = self.session.transact(&mut TakeOver { seen, lease: self.leases.key }).await?;
+        let hold = self.hold(self.leases.key);
+        let taken = self.session.transact(&mut TakeOver { seen, hold }).await?;
         let claims = taken.iter().flatten();
         let in_orders = claims.filter_map(|claim| Some((claim.batch()?, claim.order_id)));
         // All that one transaction takes over is in one batch.
@@ -78,7 +79,7 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows.
     pub async fn amend(&mut self, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
-        self.session.transact(&mut Amend { claims, lease: self.leases.key }).await
+        self.session.transact(&mut Amend { claims, hold: self.hold(self.leases.key) }).await
     }
 
     /// T5: ends leases now, so that the next request need not wait.
@@ -147,10 +148,10 @@ impl<B: Tables> Transaction<B> for TakeOver<'_> {
         let (in_orders, in_keys) = by_home(self.seen);
         let mut homes = HashMap::new();
         if !in_orders.is_empty() {
-            homes = B::take_over_in_orders(connection, &in_orders, self.lease).await?;
+            homes = B::take_over_in_orders(connection, &in_orders, self.hold).await?;
         }
         if !in_keys.is_empty() {
-            let taken = B::take_over(connection, &in_keys, self.lease).await?;
+            let taken = B::take_over(connection, &in_keys, self.hold).await?;
             homes.extend(
                 taken.into_iter().map(|(order, day, seen)| ((order, seen), Home::Keys(day))),
             );
@@ -173,7 +174,7 @@ impl<B: Tables> Transaction<B> for Amend<'_> {
         let (in_orders, in_keys) = by_home(self.claims);
         let mut held = HashSet::new();
         if !in_orders.is_empty() {
-            held.extend(B::amend_in_orders(connection, &in_orders, self.lease).await?);
+            held.extend(B::amend_in_orders(connection, &in_orders, self.hold).await?);
         }
         if !in_keys.is_empty() {
             held.extend(B::amend(connection, &in_keys).await?);

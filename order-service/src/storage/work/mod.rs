@@ -14,6 +14,7 @@ mod outbox;
 mod settlements;
 mod upkeep;
 mod verify;
+mod workers;
 
 use database::{StoreError, Transaction};
 

@@ -1,20 +1,18 @@
 //! What happens without the safeguard that a claim is committed before anything else is done: the key's row is there only
 //! from the decision on, as if claim and decision were one transaction.
 
-use std::time::Duration;
-
 use failpoint::{Safeguard, is_off};
 
 use crate::{
     order::{decision::Settlement, key::Claim, request::Price},
-    storage::{NewClaim, Tables},
+    storage::{NewClaim, Tables, tables::Hold},
 };
 
 /// Claims what is about to be decided, unless another process has by now.
 pub(super) async fn claim_late<B: Tables>(
     connection: &mut B::Connection,
     settlements: &[Settlement],
-    lease: Duration,
+    hold: Hold,
 ) -> sqlx::Result<()> {
     if !is_off(Safeguard::ClaimCommit) {
         return Ok(());
@@ -34,7 +32,7 @@ pub(super) async fn claim_late<B: Tables>(
     rows.sort_by_key(|(claim, _)| (claim.request.account, &claim.request.key));
     let layout = B::layout(connection).await?;
     match layout.is_in_orders() {
-        true => B::claim_in_orders(connection, &rows, lease, layout, &[]).await.map(drop),
-        false => B::insert_claims(connection, &rows, lease, layout).await.map(drop),
+        true => B::claim_in_orders(connection, &rows, hold, layout, &[]).await.map(drop),
+        false => B::insert_claims(connection, &rows, hold, layout).await.map(drop),
     }
 }

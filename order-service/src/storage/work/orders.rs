@@ -1,9 +1,6 @@
 //! Orders: read, listed, cancelled.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use database::{StoreError, Transaction};
 use proto::{Currency, id::AccountId};
@@ -12,7 +9,9 @@ use uuid::Uuid;
 
 use crate::{
     order::Order,
-    storage::{Cancelled, Cursor, OrdersPage, Store, Tables, found::Found},
+    storage::{
+        Cancelled, Cursor, NewCancel, OrdersPage, Store, Tables, found::Found, tables::Hold,
+    },
 };
 
 /// After every order: where the first page begins.
@@ -29,9 +28,9 @@ struct ListOrders<'a> {
 }
 
 struct Cancel<'a> {
-    orders: &'a [(AccountId, Uuid)],
+    cancels: &'a [NewCancel],
     /// This process's hold on the outbox rows.
-    lease: Duration,
+    hold: Hold,
     /// What is to be told goes into a batch of notices.
     in_batches: bool,
     default: Currency,
@@ -66,11 +65,11 @@ impl<B: Tables> Store<B> {
     /// When it was not done, or nobody knows.
     pub async fn cancel(
         &mut self,
-        orders: &[(AccountId, Uuid)],
+        cancels: &[NewCancel],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
-        let (lease, default) = (self.leases.notice, self.default);
+        let (hold, default) = (self.hold(self.leases.notice), self.default);
         let in_batches = self.known_layout().await?.is_in_orders();
-        let mut work = Cancel { orders, lease, in_batches, default };
+        let mut work = Cancel { cancels, hold, in_batches, default };
         let cancelled = self.session.transact(&mut work).await?;
 
         let notices = cancelled.iter().flatten().filter_map(|it| it.notice.as_ref());
@@ -129,7 +128,9 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
     type Output = Vec<Option<Cancelled>>;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        let locked = B::lock_orders(connection, self.orders, self.default).await?;
+        let names: Vec<_> =
+            self.cancels.iter().map(|cancel| (cancel.account, cancel.order_id)).collect();
+        let locked = B::lock_orders(connection, &names, self.default).await?;
         let mut found: HashMap<_, _> = locked.into_iter().map(named).collect();
         // In place: of equal jobs the second finds its order cancelled.
         let mut cancel = |id: &(AccountId, Uuid)| {
@@ -137,22 +138,27 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
             let notice = order.cancel();
             Some(Cancelled { order: order.clone(), notice })
         };
-        let mut cancelled: Vec<_> = self.orders.iter().map(&mut cancel).collect();
+        let mut cancelled: Vec<_> = names.iter().map(&mut cancel).collect();
 
-        let now = cancelled.iter().flatten().filter(|cancelled| cancelled.notice.is_some());
-        let orders: Vec<_> = now.clone().map(|cancelled| &cancelled.order).collect();
-        let notices: Vec<_> = now.filter_map(|cancelled| cancelled.notice.as_ref()).collect();
+        // Whose notice it is was the first to cancel: that caller is remembered.
+        let now = self.cancels.iter().zip(&cancelled);
+        let now = now.filter_map(|(cancel, cancelled)| Some((cancel, cancelled.as_ref()?)));
+        let now = now.filter(|(_, cancelled)| cancelled.notice.is_some());
+        let signed: Vec<_> =
+            now.clone().map(|(cancel, cancelled)| (&cancelled.order, cancel.by.as_ref())).collect();
+        let notices: Vec<_> = now.filter_map(|(_, cancelled)| cancelled.notice.as_ref()).collect();
+        let orders: Vec<_> = signed.iter().map(|(order, _)| *order).collect();
         if orders.is_empty() {
             return Ok(cancelled);
         }
 
-        B::write_cancelled(connection, &orders).await?;
+        B::write_cancelled(connection, &signed).await?;
         return_stock::<B>(connection, &orders).await?;
         if !self.in_batches {
-            B::insert_notices(connection, &notices, self.lease).await?;
+            B::insert_notices(connection, &notices, self.hold).await?;
             return Ok(cancelled);
         }
-        let batch = B::insert_notice_batch(connection, &notices, self.lease).await?;
+        let batch = B::insert_notice_batch(connection, &notices, self.hold).await?;
         let notices = cancelled.iter_mut().flatten().filter_map(|it| it.notice.as_mut());
         notices.for_each(|notice| notice.batch = Some(batch));
         Ok(cancelled)

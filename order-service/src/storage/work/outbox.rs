@@ -1,17 +1,15 @@
 //! What the account service must still be told: rows of the outbox, and batches of notices.
 
-use std::time::Duration;
-
 use database::{StoreError, Transaction};
 
 use crate::{
     order::Notice,
-    storage::{Store, Tables, outbox::RefusedNotice},
+    storage::{Store, Tables, outbox::RefusedNotice, tables::Hold},
 };
 
 struct LeaseNotices {
     limit: usize,
-    lease: Duration,
+    hold: Hold,
 }
 
 struct FinishNotices {
@@ -32,7 +30,7 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or nobody knows: then they fall due again.
     pub async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
-        let mut work = LeaseNotices { limit, lease: self.leases.notice };
+        let mut work = LeaseNotices { limit, hold: self.hold(self.leases.notice) };
         let leased = self.session.transact(&mut work).await?;
         self.underway.begin_notices(leased.iter());
         Ok(leased)
@@ -73,9 +71,9 @@ impl<B: Tables> Transaction<B> for LeaseNotices {
     const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        let mut leased = B::lease_notices(connection, self.limit, self.lease).await?;
+        let mut leased = B::lease_notices(connection, self.limit, self.hold).await?;
         let room = self.limit - leased.len();
-        leased.extend(B::lease_notice_batches(connection, room, self.lease).await?);
+        leased.extend(B::lease_notice_batches(connection, room, self.hold).await?);
         Ok(leased)
     }
 }

@@ -214,6 +214,7 @@ impl Draw {
             product_id: self.product_id(),
             adjustment_id: AdjustmentId::new(format!("{}{}", ids[id], self.worlds)).unwrap(),
             delta: [-3, -1, 1, 2, 2, 5][delta],
+            by: None,
         }
     }
 }

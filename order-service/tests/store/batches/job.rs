@@ -8,7 +8,7 @@ use order_service::{
         decision::{Settled, Settlement},
         key::{Claim, KeyRow, KeyState},
     },
-    storage::{Cancelled, Claimed, NewClaim, OrdersPage, Store, Tables},
+    storage::{Cancelled, Claimed, NewCancel, NewClaim, OrdersPage, Store, Tables},
 };
 use proto::id::{AccountId, IdempotencyKey, ProductId};
 use time::OffsetDateTime;
@@ -178,7 +178,10 @@ pub(super) async fn run<B: Tables>(store: &mut Store<B>, batch: &Batch) -> Vec<A
         Batch::OrderPages(jobs) => all(store.list_orders(jobs).await, |page| {
             shown(page.into_iter().map(order).collect::<Vec<_>>())
         }),
-        Batch::Cancel(jobs) => all(store.cancel(jobs).await, cancelled),
+        Batch::Cancel(jobs) => {
+            let jobs: Vec<_> = jobs.iter().copied().map(NewCancel::from).collect();
+            all(store.cancel(&jobs).await, cancelled)
+        }
         Batch::PutProduct(jobs) => all(store.put_products(jobs).await.map(|()| units(jobs)), shown),
         Batch::Products(jobs) => all(store.products(jobs).await, shown),
         Batch::ProductPages(jobs) => all(store.list_products(jobs).await, shown),

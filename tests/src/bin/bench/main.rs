@@ -5,7 +5,10 @@
 //! either begins, the server has written down what the other left. Medians over the rounds count,
 //! and ratios more than figures. Prints a table and, as its last line, one JSON object. Exits with
 //! 1 when a request failed or an invariant is broken: such a run has no figures.
+//!
+//! With `--budget` it counts instead what one order costs, of these programs or of two in turns ([`budget`]).
 
+mod budget;
 mod pair;
 mod pgbench;
 mod show;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
+use budget::BudgetArgs;
 use pair::Pair;
 use show::{Growth, Round, Single};
 use tests::load::Figures;
@@ -41,6 +45,8 @@ struct Args {
     /// Requests under way at any time
     #[arg(long, default_value_t = 256)]
     in_flight: usize,
+    #[command(flatten)]
+    budget: BudgetArgs,
 }
 
 /// What the services have, too: the generator is not to be what is slow.
@@ -54,7 +60,12 @@ async fn main() -> ExitCode {
 }
 
 async fn program() -> ExitCode {
-    match run(&Args::parse()).await {
+    let args = Args::parse();
+    let done = match args.budget.is_asked() {
+        true => budget::run(&args.budget, args.rounds, args.in_flight).await.map(|()| true),
+        false => run(&args).await,
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {

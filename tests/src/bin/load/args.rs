@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// The account-service of --target
     #[arg(long, requires = "target", value_delimiter = ',')]
     pub(crate) account_target: Vec<String>,
+    /// A bearer token for services that ask who calls: rights ledger:admin, ledger:settle, orders:any, catalog:write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// A flag for order-service, as in --order-flag=--lease=30s
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub(crate) order_flag: Vec<String>,

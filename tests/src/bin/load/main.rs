@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use client::BearerToken;
 use mimalloc::MiMalloc;
 use proto::order::v1::OnDuplicate;
 use tests::clients::Clients;
@@ -27,6 +28,9 @@ use progress::Memory;
 
 /// Enough for all of a run, and the sum of all accounts' is still far from the limit.
 const OPENING_BALANCE: u64 = 1_000_000_000;
+
+/// How often the token's file is looked at.
+const TOKEN_RELOAD: Duration = Duration::from_secs(10);
 
 /// What the services have, too: the generator is not to be what is slow.
 #[global_allocator]
@@ -79,11 +83,13 @@ async fn start(args: &Args) -> Result<Stage, Box<dyn Error>> {
 
 async fn connect(args: &Args, stage: Option<&Stage>) -> Result<[Connections; 2], Box<dyn Error>> {
     let clients = args.requests.clients;
+    let token = args.token_file.as_deref();
+    let token = token.map(|file| BearerToken::from_file(file, TOKEN_RELOAD)).transpose()?;
     if let Some(stage) = stage {
-        return Ok(stage.connect(clients).await?);
+        return Ok(stage.connect_as(clients, token.as_ref()).await?);
     }
-    let connections =
-        [&args.account_target, &args.target].map(|addresses| Connections::open(addresses, clients));
+    let connections = [&args.account_target, &args.target]
+        .map(|addresses| Connections::open_as(addresses, clients, token.as_ref()));
     let [accounts, orders] = connections;
     Ok([accounts?, orders?])
 }
