@@ -122,7 +122,7 @@ fn is_ready(link: &Link) -> Result<(), String> {
     match link {
         Link::Linked(_) | Link::Unreachable(_) => Ok(()),
         Link::Unknown => Err("the account service was not asked yet".into()),
-        Link::Refused(why) => Err(why.clone()),
+        Link::Refused(why) | Link::Denied(why) => Err(why.clone()),
     }
 }
 
