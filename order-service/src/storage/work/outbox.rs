@@ -24,7 +24,7 @@ impl<B: Tables> Store<B> {
     /// Leases outbox rows that are due, passing over rows that another process is leasing.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then they fall due again.
+    /// When it was not done, or its outcome is unknown: then they fall due again.
     pub async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
         let mut work = LeaseNotices { limit, hold: self.hold(self.leases.notice) };
         self.session.transact(&mut work).await
@@ -33,7 +33,7 @@ impl<B: Tables> Store<B> {
     /// Deletes outbox rows that the account service answered.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then they are told again.
+    /// When it was not done, or its outcome is unknown: then they are told again.
     pub async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
         self.at_once(&mut FinishNotices { notices }).await
     }
@@ -42,7 +42,7 @@ impl<B: Tables> Store<B> {
     /// this refusal is new: the first, or for another reason than before.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn refuse_notices(
         &mut self,
         refused: &[RefusedNotice],
