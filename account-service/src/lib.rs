@@ -109,6 +109,9 @@ async fn run_on<B: Tables>(options: B::Options, config: Config) -> Result<ExitCo
         }
         None => {
             tracing::info!(database = %config.database, "account-service starts");
+            if let Some(exposure) = config.database.exposure() {
+                tracing::warn!("{exposure}");
+            }
             if B::MIGRATES_AT_START {
                 migrate::<B>(options.clone(), MIGRATE_AT_START).await?;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use credentials::TlsError;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use tokio::sync::Notify;
@@ -11,7 +12,7 @@ use crate::call::{Budget, Throttle};
 use crate::capacity::Capacity;
 use crate::channel::Channel;
 use crate::config::{Backoff, ConfigErrors, ServiceConfig};
-use crate::connection::tls::{Tls, TlsError};
+use crate::connection::tls::Tls;
 use crate::connection::transport::{Connect, Sockets};
 use crate::connection::{Keepalive, Setup};
 use crate::entropy::Entropy;
@@ -70,8 +71,13 @@ pub enum BuildError {
     #[error(transparent)]
     Resolver(#[from] ResolveError),
     /// `https` needs TLS settings.
-    #[error("an https target needs TLS settings")]
+    #[error("an https target needs TLS settings: it is they that make a channel speak TLS")]
     TlsMissing,
+    /// `http` and TLS settings contradict each other.
+    #[error(
+        "an http target is plaintext, and there are TLS settings: name https, or dns:///host:port"
+    )]
+    TlsUnwanted,
     /// The TLS settings cannot be used.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
@@ -244,7 +250,7 @@ impl Builder {
         self
     }
 
-    /// Speaks TLS to every endpoint. Default: plaintext.
+    /// Speaks TLS to every endpoint, whatever the target's scheme, but for `http`. Default: plaintext.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
@@ -306,6 +312,9 @@ impl Builder {
             authority.parse().map_err(|_| BuildError::Authority(authority))?;
         if target.is_https() && self.tls.is_none() {
             return Err(BuildError::TlsMissing);
+        }
+        if target.is_http() && self.tls.is_some() {
+            return Err(BuildError::TlsUnwanted);
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let tls = self.tls.as_ref().map(|tls| tls.client(host)).transpose()?;

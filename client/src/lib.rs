@@ -58,6 +58,10 @@
 //!   drains. Backoff is for failures: 1 s × 1.6 up to 120 s ([`Builder::connection_backoff`]). It ends when
 //!   the resolver names an endpoint again that it had lost, and when a caller says so
 //!   ([`Channel::reset_connect_backoff`]).
+//! - TLS credentials from files ([`Credentials`]) are read again when the files change: new connections use
+//!   the new ones, and what cannot work leaves the former in force.
+//! - An endpoint that cannot be reached is a warning, the first time at once and then every five seconds at
+//!   most; [`Stats::mismatch`] tells what waiting may mend from what only another setting will.
 //! - A connection is replaced before its stream ids are used up ([`Builder::calls_per_connection`]).
 //! - A name's address families, and the names of a list, are looked up each on its own: what answers is
 //!   used after 50 ms at most, the rest joins when it comes.
@@ -147,8 +151,10 @@ pub use call::{CallOptions, RequestBody};
 pub use channel::Channel;
 pub use code::{Code, CodeSet};
 pub use config::{ConfigErrors, Problem, ServiceConfig};
-pub use connection::tls::{Tls, TlsError};
+pub use connection::failure::ConnectFailure;
+pub use connection::tls::{Credentials, Tls};
 pub use connection::transport;
+pub use credentials::{ClientFiles as TlsFiles, Identity, Roots, TlsError};
 pub use error::{BoxError, Error};
 pub use stats::{EndpointState, EndpointStats, Stats};
 pub use target::TargetError;

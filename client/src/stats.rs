@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::connection::ConnectFailure;
 use crate::resolve::Address;
 
 /// Counts since the channel was built, and its endpoints at this moment.
@@ -47,6 +48,23 @@ impl Stats {
         let ready = |endpoint: &&EndpointStats| endpoint.state == EndpointState::Ready;
         self.endpoints.iter().filter(ready).count()
     }
+
+    /// Why no endpoint takes calls, where the two sides' settings contradict each other so that waiting
+    /// does not help: see [`ConnectFailure::is_mismatch`].
+    pub fn mismatch(&self) -> Option<&ConnectFailure> {
+        let takes_calls = |endpoint: &EndpointStats| match endpoint.state {
+            EndpointState::Ready | EndpointState::Ejected => true,
+            EndpointState::Idle
+            | EndpointState::Connecting
+            | EndpointState::Unhealthy
+            | EndpointState::Backoff => false,
+        };
+        if self.endpoints.iter().any(takes_calls) {
+            return None;
+        }
+        let failures = self.endpoints.iter().filter_map(|endpoint| endpoint.failure.as_ref());
+        failures.into_iter().find(|failure| failure.is_mismatch)
+    }
 }
 
 /// One endpoint.
@@ -60,6 +78,8 @@ pub struct EndpointStats {
     pub in_flight: usize,
     /// Attempts sent to it so far.
     pub attempts: u64,
+    /// Why it cannot be used, from its first failed try to connect until one succeeds.
+    pub failure: Option<ConnectFailure>,
 }
 
 /// The state of an endpoint.

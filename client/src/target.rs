@@ -92,6 +92,10 @@ impl Target {
         matches!(self, Self::Http { scheme, .. } if *scheme == Scheme::HTTPS)
     }
 
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self, Self::Http { scheme, .. } if *scheme == Scheme::HTTP)
+    }
+
     pub(crate) fn resolver(&self) -> Result<Arc<dyn Resolve>, ResolveError> {
         match self {
             Self::Dns { server: None, host } | Self::Http { host, .. } => host.resolver(),

@@ -2,10 +2,12 @@
 //!
 //! clap collects text, [`Args::validate`] judges all of it at once. Passwords are never printed.
 
+mod tls;
+
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
-use client::{Builder, Channel};
+use client::{BuildError, Builder, Channel};
 use database::DatabaseUrl;
 use proto::Currency;
 use server::{
@@ -16,12 +18,15 @@ use server::{
 
 use crate::{
     accounts::SERVICE_CONFIG,
-    guard::RedisAddress,
+    guard::{RedisAddress, RedisTls},
     housekeeping::Rounds,
     placement::OnDuplicate,
     settlements::{self, SettlementsArgs},
     storage::{KeyLifetime, Leases},
 };
+
+pub use tls::AccountTls;
+use tls::{AccountTlsArgs, RedisTlsArgs};
 
 /// Orders, payments and the catalogue: each order is placed once.
 #[derive(Debug, Parser)]
@@ -55,12 +60,16 @@ pub struct Args {
     /// Longest wait between two tries to connect to one of its pods, after an outage
     #[arg(long, env = "ACCOUNT_BACKOFF_MAX", value_name = "TIME", default_value = "5s")]
     account_backoff_max: String,
-    /// Redis, as a first look before the database: redis://host:6379. Left out: none
+    #[command(flatten)]
+    account_tls: AccountTlsArgs,
+    /// Redis, as a first look before the database: redis://host:6379, or rediss:// for TLS. Left out: none
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
     /// A file that holds this URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
     redis_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    redis_tls: RedisTlsArgs,
     /// What a duplicate gets that does not say: replay or reject
     #[arg(long, env = "ON_DUPLICATE", value_name = "MODE", default_value = "replay")]
     on_duplicate: String,
@@ -159,12 +168,16 @@ pub struct Config {
     pub connections: usize,
     /// Where the account service is. Valid: a channel can be built from it.
     pub account_target: String,
+    /// How it is spoken to over TLS. `None`: in plaintext.
+    pub account_tls: Option<AccountTls>,
     /// How long a call to it may take.
     pub account_timeout: Duration,
     /// How far apart tries to connect to one of its pods are at most.
     pub account_backoff_max: Duration,
     /// Where to look first; `None`: nowhere.
     pub redis: Option<RedisAddress>,
+    /// The credentials for it, if it is spoken to over TLS.
+    pub redis_tls: Option<RedisTls>,
     /// What a duplicate gets that does not say.
     pub on_duplicate: OnDuplicate,
     /// Of prices and orders that name none.
@@ -217,9 +230,15 @@ impl Args {
         let redis = redis.and_then(|Secret { flag, text }| {
             text.parse().map_err(|why| problems.add(&flag, why)).ok()
         });
+        let every = serve.tls_reload_interval;
+        let is_tls = redis.as_ref().is_some_and(RedisAddress::is_tls);
+        let redis_tls = self.redis_tls.validate(is_tls, every, &mut problems);
+        let account_tls = self.account_tls.validate(every, &mut problems);
         let connections =
             problems.parse("--database-connections", &self.database_connections, connections);
-        let target = problems.parse("--account-target", &self.account_target, target);
+        let target = problems.parse("--account-target", &self.account_target, |raw| {
+            target(raw, account_tls.is_some())
+        });
         let on_duplicate = problems.parse("--on-duplicate", &self.on_duplicate, on_duplicate);
         let currency = problems.parse("--default-currency", &self.default_currency, str::parse);
         let account_timeout = problems.parse("--account-timeout", &self.account_timeout, time);
@@ -247,9 +266,11 @@ impl Args {
                 migrate_timeout: migrate_timeout?,
                 connections: connections?,
                 account_target: target?,
+                account_tls,
                 account_timeout: account_timeout?,
                 account_backoff_max: account_backoff_max?,
                 redis,
+                redis_tls,
                 on_duplicate: on_duplicate?,
                 currency: currency?,
                 leases: Leases {
@@ -340,6 +361,17 @@ fn on_duplicate(raw: &str) -> Result<OnDuplicate, &'static str> {
     }
 }
 
-fn target(raw: &str) -> Result<String, client::BuildError> {
-    account_channel(raw, BACKOFF_INITIAL).check().map(|()| raw.to_owned())
+/// What makes the channel speak TLS is --account-tls-ca; a scheme must not say otherwise.
+fn target(raw: &str, is_tls: bool) -> Result<String, String> {
+    match account_channel(raw, BACKOFF_INITIAL).check() {
+        Err(BuildError::TlsMissing) if is_tls => Ok(raw.to_owned()),
+        Err(BuildError::TlsMissing) => {
+            Err("names https: TLS is spoken when --account-tls-ca is set, and it is not".into())
+        }
+        Ok(()) if is_tls && raw.starts_with("http:") => {
+            Err("names http, and --account-tls-ca asks for TLS: use dns:///host:port".into())
+        }
+        Ok(()) => Ok(raw.to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
 }

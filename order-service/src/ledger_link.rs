@@ -9,7 +9,9 @@
 //! - *The orders went back in time*: the process halts (see [`database::lineage`]).
 //!
 //! An account service that cannot be reached changes nothing; one of the version before, which knows no handshake, is
-//! trusted as it was.
+//! trusted as it was. One that can be reached and will never be talked to, because the settings of the two sides
+//! contradict each other (a certificate that either refuses, TLS on one side only), is no outage: every order would fail
+//! for as long as nobody looks, so readiness says what contradicts.
 
 use std::time::Duration;
 
@@ -58,8 +60,11 @@ pub struct Ledger {
 }
 
 /// Reads what is known of the ledger. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct LedgerLink(watch::Receiver<Link>);
+#[derive(Clone)]
+pub struct LedgerLink {
+    link: watch::Receiver<Link>,
+    channel: Channel,
+}
 
 /// Introduces this process's database again and again.
 pub struct Introducer {
@@ -81,7 +86,7 @@ impl LedgerLink {
     /// # Errors
     /// Why not.
     pub fn ledger(&self) -> Result<Ledger, String> {
-        match &*self.0.borrow() {
+        match &*self.link.borrow() {
             Link::Linked(ledger) => Ok(ledger.clone()),
             Link::Refused(why) | Link::Unreachable(why) => Err(why.clone()),
             Link::Unknown => Err("the account service was not asked yet".into()),
@@ -91,20 +96,30 @@ impl LedgerLink {
     /// Waits until it is known which ledger there is. Answers whether it may be asked.
     pub async fn is_linked(&mut self, until: Instant) -> bool {
         let known = |link: &Link| matches!(link, Link::Linked(_) | Link::Refused(_));
-        let Ok(Ok(link)) = timeout_at(until, self.0.wait_for(known)).await else { return false };
+        let Ok(Ok(link)) = timeout_at(until, self.link.wait_for(known)).await else { return false };
         matches!(*link, Link::Linked(_))
     }
 
-    /// For readiness: an account service that cannot be reached is no reason to stop answering questions.
+    /// For readiness: an account service that cannot be reached is no reason to stop answering questions; settings by which
+    /// it never will be are.
     ///
     /// # Errors
     /// Why this process must not be sent requests.
     pub fn is_ready(&self) -> Result<(), String> {
-        match &*self.0.borrow() {
-            Link::Linked(_) | Link::Unreachable(_) => Ok(()),
-            Link::Unknown => Err("the account service was not asked yet".into()),
-            Link::Refused(why) => Err(why.clone()),
+        match self.channel.stats().mismatch() {
+            Some(failure) => {
+                Err(format!("the account service cannot be used: {}", failure.message))
+            }
+            None => is_ready(&self.link.borrow()),
         }
+    }
+}
+
+fn is_ready(link: &Link) -> Result<(), String> {
+    match link {
+        Link::Linked(_) | Link::Unreachable(_) => Ok(()),
+        Link::Unknown => Err("the account service was not asked yet".into()),
+        Link::Refused(why) => Err(why.clone()),
     }
 }
 
@@ -112,7 +127,8 @@ impl Introducer {
     /// Introduces the database at this desk over this channel.
     pub fn new(desk: Desk, channel: Channel) -> (Self, LedgerLink) {
         let (link, known) = watch::channel(Link::Unknown);
-        (Self { desk, stub: AccountServiceClient::new(channel), link }, LedgerLink(known))
+        let stub = AccountServiceClient::new(channel.clone());
+        (Self { desk, stub, link }, LedgerLink { link: known, channel })
     }
 
     /// Introduces it until stopped, and then once more: what this process committed last must be known to the ledger
@@ -224,6 +240,12 @@ fn unanswered(status: &Status, remembered: &[Position]) -> Link {
         let id = remembered.first().map(|ledger| ledger.database_id.clone());
         return Link::Linked(Ledger { id, clock: None });
     }
+    if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+        let why = status.message();
+        return Link::Refused(format!(
+            "the account service refuses this service's identity: {why}"
+        ));
+    }
     Link::Unreachable(format!("the account service cannot be reached: {}", status.message()))
 }
 
@@ -260,18 +282,17 @@ mod tests {
         assert_eq!(judge(&[at("a", 1, 5)], &at("a", 2, 4)), Ok(()));
     }
 
-    #[tokio::test]
-    async fn what_is_known_of_the_ledger_stays_known_while_it_is_away() {
-        let (link, known) = watch::channel(Link::Unknown);
-        let known = LedgerLink(known);
-        assert!(known.is_ready().is_err());
-
-        let set = |next: Link| link.send_replace(next);
-        set(Link::Unreachable("away".into()));
-        assert_eq!(known.is_ready(), Ok(()));
-        assert!(known.ledger().is_err());
-
-        set(Link::Refused("other".into()));
-        assert_eq!(known.is_ready(), Err("other".into()));
+    #[test]
+    fn an_account_service_that_is_away_leaves_this_one_ready_and_one_that_refuses_does_not() {
+        assert!(is_ready(&Link::Unknown).is_err());
+        assert_eq!(is_ready(&Link::Unreachable("away".into())), Ok(()));
+        assert_eq!(is_ready(&Link::Refused("other".into())), Err("other".into()));
+        for refused in [Status::unauthenticated("no token"), Status::permission_denied("no right")]
+        {
+            let Link::Refused(why) = unanswered(&refused, &[]) else { panic!("{refused:?}") };
+            assert!(why.ends_with(refused.message()), "{why}");
+        }
+        let away = unanswered(&Status::unavailable("refused"), &[]);
+        assert!(matches!(away, Link::Unreachable(_)), "{away:?}");
     }
 }

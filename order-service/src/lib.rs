@@ -124,6 +124,9 @@ async fn run_on<S: Store>(config: Config) -> Result<ExitCode, RunError> {
         }
         None => {
             tracing::info!(database = %config.database, "order-service starts");
+            if let Some(exposure) = config.database.exposure() {
+                tracing::warn!("{exposure}");
+            }
             if S::MIGRATES_AT_START {
                 migrate(open(), MIGRATE_AT_START).await?;
             }

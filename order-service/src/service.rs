@@ -2,12 +2,11 @@
 
 use std::{future, net::SocketAddr, time::Duration};
 
-use client::BuildError;
+use client::{BuildError, TlsError};
 use database::{Lineage, Reason, Unready};
 use proto::order::v1::{
     catalog_service_server::CatalogServiceServer, order_service_server::OrderServiceServer,
 };
-use redis::RedisError;
 use server::{BindError, Bound, Server, Signals, Summary, stopped};
 use thiserror::Error;
 use tokio::{
@@ -23,7 +22,7 @@ use crate::{
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
     grpc::{CatalogApi, OrderApi},
-    guard::Guard,
+    guard::{Guard, GuardError},
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
     order::standing,
@@ -60,9 +59,12 @@ pub enum StartError {
     /// The account service's address cannot be one.
     #[error("cannot make a channel to the account service")]
     Channel(#[from] BuildError),
+    /// The credentials for the account service cannot be used.
+    #[error("cannot speak TLS to the account service")]
+    Tls(#[from] TlsError),
     /// The connection to Redis cannot be set up.
     #[error("cannot set up the connection to Redis")]
-    Redis(#[from] RedisError),
+    Redis(#[from] GuardError),
 }
 
 impl Service {
@@ -83,13 +85,18 @@ impl Service {
         let tracked = || open().tracked(lineage.clone());
         let stores = |count| (0..count).map(|_| tracked()).collect();
         let (desk, workers) = desk::open(lineage.clone(), stores(writers), stores(readers));
-        let channel =
-            args::account_channel(&config.account_target, config.account_backoff_max).build()?;
+        let channel = args::account_channel(&config.account_target, config.account_backoff_max);
+        let channel = match config.account_tls {
+            Some(tls) => channel.tls(tls.open()?).build()?,
+            None => channel.build()?,
+        };
         let (introducer, link) = Introducer::new(desk.clone(), channel.clone());
         let accounts = Accounts::new(channel, link.clone(), config.account_timeout, new_id);
         let (notices, told) = mpsc::channel(settler::QUEUE);
         let guard = match &config.redis {
-            Some(address) => Guard::open(address, config.leases.key, new_id())?,
+            Some(address) => {
+                Guard::open(address, config.redis_tls.clone(), config.leases.key, new_id())?
+            }
             None => Guard::absent(),
         };
         let placement = Placement::new(Parts {

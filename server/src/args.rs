@@ -13,7 +13,7 @@ use clap::Args;
 
 pub use secret::{Secret, secret};
 
-use judge::{DAY, Judge, TICK};
+use judge::{DAY, Judge, TICK, TlsPaths};
 
 use crate::ServeConfig;
 use crate::logging::{LogConfig, LogFormat};
@@ -39,7 +39,10 @@ pub struct ServeArgs {
     /// Issuers of client certificates, PEM; clients must have one then
     #[arg(long, env = "TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
-    /// Interval of looking whether these files have changed
+    /// Revocation lists of these issuers, PEM; clients whose issuer has none here are refused
+    #[arg(long, env = "TLS_CLIENT_CRL", value_name = "FILE")]
+    tls_client_crl: Option<PathBuf>,
+    /// Interval of looking whether TLS files have changed, these and others
     #[arg(long, env = "TLS_RELOAD_INTERVAL", value_name = "TIME", default_value = "10s")]
     tls_reload_interval: String,
     /// After SIGTERM: still serving, but saying NOT_SERVING and sending clients away
@@ -105,12 +108,15 @@ impl ServeArgs {
     #[must_use]
     pub fn validate(self, defaults: ServeConfig, problems: &mut Problems) -> ServeConfig {
         let mut judge = Judge { problems };
-        let tls = judge.tls(
-            self.tls_certificate,
-            self.tls_key,
-            self.tls_client_ca,
-            &self.tls_reload_interval,
-        );
+        let tls_reload_interval =
+            judge.time("--tls-reload-interval", &self.tls_reload_interval, TICK..=DAY);
+        let tls = judge.tls(TlsPaths {
+            certificate: self.tls_certificate,
+            key: self.tls_key,
+            client_ca: self.tls_client_ca,
+            client_crl: self.tls_client_crl,
+            reload_interval: tls_reload_interval,
+        });
         ServeConfig {
             listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
             admin_listen: judge.address(
@@ -119,6 +125,7 @@ impl ServeArgs {
                 defaults.admin_listen,
             ),
             tls,
+            tls_reload_interval,
             handshake_timeout: judge.time(
                 "--handshake-timeout",
                 &self.handshake_timeout,
@@ -245,6 +252,7 @@ mod tests {
             "--log-format=xml",
             "--tls-key=key.pem",
             "--reflection=maybe",
+            "--tls-client-crl=crl.pem",
         ];
         let told = validated(&flags).unwrap_err().to_string();
         for variable in [
@@ -257,6 +265,7 @@ mod tests {
             "--log-format (LOG_FORMAT)",
             "--tls-certificate (TLS_CERTIFICATE)",
             "--reflection (REFLECTION)",
+            "--tls-client-crl (TLS_CLIENT_CRL)",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

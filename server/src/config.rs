@@ -19,6 +19,8 @@ pub struct ServeConfig {
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
     pub tls: Option<TlsFiles>,
+    /// How often files of TLS are looked at, for whoever has more of them than [`tls`](Self::tls).
+    pub tls_reload_interval: Duration,
 
     /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
@@ -90,6 +92,7 @@ impl Default for ServeConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            tls_reload_interval: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,
             max_connections: 10_000,

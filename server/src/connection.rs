@@ -3,21 +3,25 @@
 //! Promised: a connection ends within its age, a grace, and the server's drain, whatever its
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use credentials::InForce;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::call::{Activity, Calls, ConnectionCalls};
-use crate::handshake::{self, HandshakeError};
+use crate::complaints::Complaints;
+use crate::handshake::{self, Failed};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
-use crate::tls::Tls;
 use crate::{PeerCertificate, ServeConfig};
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
@@ -41,9 +45,10 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Connections {
     http2: http2::Builder<TokioExecutor>,
-    tls: Option<Arc<Tls>>,
+    tls: Option<InForce<ServerConfig>>,
     calls: Arc<Calls>,
     config: ServeConfig,
+    complaints: Complaints,
 }
 
 /// Why a connection is asked to leave.
@@ -55,14 +60,18 @@ enum Reason {
 }
 
 impl Connections {
-    pub(crate) fn new(calls: Arc<Calls>, tls: Option<Arc<Tls>>, config: ServeConfig) -> Self {
+    pub(crate) fn new(
+        calls: Arc<Calls>,
+        tls: Option<InForce<ServerConfig>>,
+        config: ServeConfig,
+    ) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.max_concurrent_streams)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
-        Self { http2, tls, calls, config }
+        Self { http2, tls, calls, config, complaints: Complaints::default() }
     }
 
     /// Serves one connection to its end. `fraction` of [0, 1) spreads its departure among
@@ -89,14 +98,16 @@ impl Connections {
     }
 
     async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
-        match self.tls.as_ref().map(|tls| tls.acceptor()) {
-            None => match self.shake(handshake::plain(stream), phase).await {
+        let peer = stream.peer_addr().ok();
+        match self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.now())) {
+            None => match self.shake(handshake::plain(stream), peer, phase).await {
                 Some(stream) => self.converse(stream, None, fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
-                match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some((stream, peer)) => self.converse(stream, peer, fraction, phase).await,
+                let handshake = handshake::encrypted(stream, acceptor);
+                match self.shake(handshake, peer, phase).await {
+                    Some((stream, proved)) => self.converse(stream, proved, fraction, phase).await,
                     None => End::Handshake,
                 }
             }
@@ -106,20 +117,27 @@ impl Connections {
     /// Bounds a handshake by its deadline and by the listener's close.
     async fn shake<S>(
         &self,
-        handshake: impl Future<Output = Result<S, HandshakeError>>,
+        handshake: impl Future<Output = Result<S, Failed>>,
+        peer: Option<SocketAddr>,
         phase: &mut PhaseWatch,
     ) -> Option<S> {
         let shaken = tokio::select! {
             shaken = timeout(self.config.handshake_timeout, handshake) => shaken,
             () = phase.closing() => return None,
         };
-        match shaken.map_err(HandshakeError::from).flatten() {
-            Ok(stream) => Some(stream),
-            Err(why) => {
-                tracing::debug!(error = &why as &dyn std::error::Error, "handshake failed");
-                None
+        let Failed { why, stream } = match shaken.map_err(Failed::from).flatten() {
+            Ok(stream) => return Some(stream),
+            Err(failed) => failed,
+        };
+
+        self.complaints.handshake_failed(peer, &why);
+        if let Some(stream) = stream {
+            tokio::select! {
+                () = handshake::see_off(stream, &why) => {}
+                () = phase.closing() => {}
             }
         }
+        None
     }
 
     async fn converse<S>(

@@ -6,11 +6,15 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
 use tokio_rustls::server::TlsStream;
 
 use crate::PeerCertificate;
@@ -18,41 +22,190 @@ use crate::PeerCertificate;
 /// RFC 9113 §3.4.
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The first byte of a TLS record that begins a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a client gets whose preface is wrong: SETTINGS and GOAWAY with PROTOCOL_ERROR (RFC 9113
+/// §3.4). A TLS client takes it for what it is, an answer in plaintext, and says so.
+const NOT_THIS_WAY: [u8; 26] = [
+    0, 0, 0, 4, 0, 0, 0, 0, 0, // SETTINGS, empty
+    0, 0, 8, 7, 0, 0, 0, 0, 0, // GOAWAY
+    0, 0, 0, 0, 0, 0, 0, 1, // no stream was read; PROTOCOL_ERROR
+];
+
+/// How long a client whose handshake failed has to read why, and how much it may still send: a
+/// socket that is closed with something unread takes back what was written last.
+const SEE_OFF: Duration = Duration::from_millis(250);
+const SEE_OFF_BYTES: u64 = 64 << 10;
+
 /// Why a connection never came to HTTP/2.
 #[derive(Debug, Error)]
 pub(crate) enum HandshakeError {
     #[error("not done in time")]
     Late(#[from] Elapsed),
+    #[error("the client speaks TLS, and this port does not")]
+    TlsToPlaintext,
+    #[error("the client does not speak TLS, and this port does")]
+    PlaintextToTls,
     #[error("not HTTP/2")]
     NotHttp2,
+    #[error("TLS")]
+    Tls(#[source] rustls::Error),
     #[error("connection broke")]
     Broken(#[from] io::Error),
 }
 
+/// A failed handshake, and the socket, where there is something to say on it.
+#[derive(Debug)]
+pub(crate) struct Failed<S = TcpStream> {
+    pub(crate) why: HandshakeError,
+    pub(crate) stream: Option<S>,
+}
+
+impl<S> From<Elapsed> for Failed<S> {
+    fn from(elapsed: Elapsed) -> Self {
+        Self { why: elapsed.into(), stream: None }
+    }
+}
+
+impl HandshakeError {
+    fn of_tls(error: io::Error) -> Self {
+        match error.downcast::<rustls::Error>() {
+            // A record of a type that TLS does not have.
+            Ok(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                Self::PlaintextToTls
+            }
+            Ok(why) => Self::Tls(why),
+            Err(broken) => Self::Broken(broken),
+        }
+    }
+
+    /// Whether the client left without a word.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Broken(_))
+    }
+
+    /// In one of a bounded number of words.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Late(_) => "late",
+            Self::TlsToPlaintext => "tls_to_plaintext",
+            Self::PlaintextToTls => "plaintext_to_tls",
+            Self::NotHttp2 => "not_http2",
+            Self::Broken(_) => "closed",
+            Self::Tls(why) => reason_of_tls(why),
+        }
+    }
+}
+
+fn reason_of_tls(why: &rustls::Error) -> &'static str {
+    if let rustls::Error::InvalidCertificate(why) = why {
+        return reason_of_certificate(why);
+    }
+    if let rustls::Error::AlertReceived(alert) = why {
+        let about_certificate = [
+            AlertDescription::BadCertificate,
+            AlertDescription::CertificateExpired,
+            AlertDescription::CertificateRevoked,
+            AlertDescription::CertificateUnknown,
+            AlertDescription::UnknownCA,
+            AlertDescription::UnsupportedCertificate,
+        ];
+        let refuses_ours = about_certificate.contains(alert);
+        return if refuses_ours { "client_refuses_certificate" } else { "client_refuses" };
+    }
+    if matches!(why, rustls::Error::NoCertificatesPresented) {
+        return "certificate_missing";
+    }
+    if matches!(why, rustls::Error::NoApplicationProtocol) { "not_http2" } else { "tls" }
+}
+
+fn reason_of_certificate(why: &CertificateError) -> &'static str {
+    if matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        return "certificate_expired";
+    }
+    if matches!(why, CertificateError::Revoked) {
+        return "certificate_revoked";
+    }
+    if matches!(why, CertificateError::UnknownIssuer) {
+        return "certificate_of_unknown_issuer";
+    }
+    if matches!(why, CertificateError::UnknownRevocationStatus) {
+        return "certificate_without_crl";
+    }
+    "certificate_invalid"
+}
+
 /// Reads the preface and answers a stream that starts with it again.
-pub(crate) async fn plain<S>(mut stream: S) -> Result<Prefaced<S>, HandshakeError>
+pub(crate) async fn plain<S>(mut stream: S) -> Result<Prefaced<S>, Failed<S>>
 where
     S: AsyncRead + Unpin,
 {
-    let mut received = [0; PREFACE.len()];
-    stream.read_exact(&mut received).await?;
-    if received != PREFACE {
-        return Err(HandshakeError::NotHttp2);
+    match read_preface(&mut stream).await {
+        Ok(()) => Ok(Prefaced { stream, replayed: 0 }),
+        Err(why) => {
+            let stream = (!why.is_silent()).then_some(stream);
+            Err(Failed { why, stream })
+        }
     }
-    Ok(Prefaced { stream, replayed: 0 })
 }
 
 /// As [`plain`], after a TLS handshake, with what the client proved in it.
 pub(crate) async fn encrypted<S>(
     stream: S,
     acceptor: TlsAcceptor,
-) -> Result<(Prefaced<TlsStream<S>>, Option<PeerCertificate>), HandshakeError>
+) -> Result<(Prefaced<TlsStream<S>>, Option<PeerCertificate>), Failed<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = acceptor.accept(stream).await?;
+    let stream = acceptor.accept(stream).into_fallible().await.map_err(|(error, stream)| {
+        let why = HandshakeError::of_tls(error);
+        let stream = (!why.is_silent()).then_some(stream);
+        Failed { why, stream }
+    })?;
     let peer = PeerCertificate::of(stream.get_ref().1);
-    Ok((plain(stream).await?, peer))
+    // Who shook hands is told nothing more in plaintext.
+    let prefaced = plain(stream).await.map_err(|Failed { why, .. }| Failed { why, stream: None });
+    Ok((prefaced?, peer))
+}
+
+async fn read_preface(stream: &mut (impl AsyncRead + Unpin)) -> Result<(), HandshakeError> {
+    let (mut received, mut length) = ([0; PREFACE.len()], 0);
+    while length < PREFACE.len() {
+        let read = stream.read(&mut received[length..]).await?;
+        if read == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        length += read;
+        if received[0] == TLS_HANDSHAKE {
+            return Err(HandshakeError::TlsToPlaintext);
+        }
+        // No more is waited for than it takes to tell.
+        if received[..length] != PREFACE[..length] {
+            return Err(HandshakeError::NotHttp2);
+        }
+    }
+    Ok(())
+}
+
+/// Lets a client whose handshake failed read why before the socket is closed.
+pub(crate) async fn see_off<S>(mut stream: S, why: &HandshakeError)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let last_words: &[u8] = match why {
+        HandshakeError::TlsToPlaintext | HandshakeError::NotHttp2 => &NOT_THIS_WAY,
+        // rustls has written its alert.
+        HandshakeError::PlaintextToTls | HandshakeError::Tls(_) => &[],
+        HandshakeError::Late(_) | HandshakeError::Broken(_) => return,
+    };
+    let leaving = async {
+        stream.write_all(last_words).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(SEE_OFF_BYTES), &mut tokio::io::sink()).await
+    };
+    // A client that does not listen misses it.
+    let _heard_or_not = timeout(SEE_OFF, leaving).await;
 }
 
 /// A stream whose reader sees the preface once more.
@@ -132,7 +285,32 @@ mod tests {
     async fn http_1_is_told_from_http_2() {
         let (mut client, server) = duplex(64);
         client.write_all(b"GET /q/health/live HTTP/1.1\r\n").await.unwrap();
-        let refused = plain(server).await.unwrap_err();
-        assert!(matches!(refused, HandshakeError::NotHttp2), "{refused}");
+        let Failed { why, .. } = plain(server).await.unwrap_err();
+        assert!(matches!(why, HandshakeError::NotHttp2), "{why}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_2_is_told_from_its_first_bytes_and_answered() {
+        for (hello, reason) in
+            [(&[TLS_HANDSHAKE, 3, 1][..], "tls_to_plaintext"), (b"GET", "not_http2")]
+        {
+            let (mut client, server) = duplex(64);
+            client.write_all(hello).await.unwrap();
+            let Failed { why, stream } = plain(server).await.unwrap_err();
+            assert_eq!(why.reason(), reason);
+            let mut answer = Vec::new();
+            let (_, read) =
+                tokio::join!(see_off(stream.unwrap(), &why), client.read_to_end(&mut answer));
+            read.unwrap();
+            assert_eq!(answer, NOT_THIS_WAY);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_without_a_word_is_told_nothing() {
+        let (client, server) = duplex(64);
+        drop(client);
+        let Failed { why, stream } = plain(server).await.unwrap_err();
+        assert!(why.is_silent() && stream.is_none(), "{why}");
     }
 }

@@ -23,6 +23,8 @@ pub(crate) const PANICS: &str = "grpc_server_panics_total";
 pub(crate) const CONNECTIONS: &str = "grpc_server_connections";
 /// Connections ended, by cause.
 pub(crate) const CONNECTIONS_ENDED: &str = "grpc_server_connections_ended_total";
+/// Connections that never came to HTTP/2, by reason.
+pub(crate) const HANDSHAKES_FAILED: &str = "grpc_server_handshakes_failed_total";
 /// Calls cut off because their connection had to end.
 pub(crate) const CALLS_FORCED: &str = "grpc_server_calls_forced_total";
 
@@ -63,5 +65,9 @@ fn describe() {
     metrics::describe_counter!(PANICS, "handlers that panicked");
     metrics::describe_gauge!(CONNECTIONS, "open connections");
     metrics::describe_counter!(CONNECTIONS_ENDED, "connections ended, by cause");
+    metrics::describe_counter!(
+        HANDSHAKES_FAILED,
+        "connections that never came to HTTP/2, by reason"
+    );
     metrics::describe_counter!(CALLS_FORCED, "calls cut off with their connection");
 }

@@ -24,7 +24,6 @@ use crate::accept::Acceptor;
 use crate::connection::Connections;
 use crate::health::{Health, Readiness};
 use crate::phase::Phase;
-use crate::tls::{Contents, Tls};
 use crate::{Bound, ServeConfig, Signals, admin};
 
 /// The time in which cut-off connections are expected to be gone.
@@ -68,7 +67,8 @@ impl Bound {
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }
             }),
         ];
-        let (tls, _reloading) = tls.map(start_reloading).unzip();
+        let (tls, reloader) = tls.unzip();
+        let _reloading = reloader.map(|reloader| Background::spawn(reloader.run()));
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
         let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
         let mut accepting = Box::pin(acceptor.accept_from(listener));
@@ -162,11 +162,6 @@ async fn or_signal(work: impl Future<Output = ()>, signals: &mut Signals) -> boo
             true
         }
     }
-}
-
-fn start_reloading((tls, seen): (Arc<Tls>, Contents)) -> (Arc<Tls>, Background) {
-    let reloading = Background::spawn(tls.clone().keep_reloading(seen));
-    (tls, reloading)
 }
 
 /// A task that ends with its owner.

@@ -7,10 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use credentials::{InForce, Reloader};
 use http::Request;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
@@ -20,8 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::call::{Admission, Calls, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
-use crate::tls::{Contents, Tls};
-use crate::{ServeConfig, TlsError};
+use crate::{ServeConfig, TlsError, TlsFiles};
 
 /// A server being put together. [`Server::bind`] turns it into a [`Bound`] one.
 pub struct Server {
@@ -39,7 +40,7 @@ pub struct Bound {
     pub(crate) listener: TcpListener,
     pub(crate) admin_listener: TcpListener,
     pub(crate) addresses: Addresses,
-    pub(crate) tls: Option<(Arc<Tls>, Contents)>,
+    pub(crate) tls: Option<(InForce<ServerConfig>, Reloader<TlsFiles>)>,
     pub(crate) health: Arc<Health>,
     pub(crate) checks: Vec<Check>,
     pub(crate) calls: Arc<Calls>,
@@ -155,7 +156,7 @@ impl Server {
         crate::metrics::recorder();
         let health = Health::new();
         let calls = Arc::new(self.calls(health.clone())?);
-        let tls = self.config.tls.clone().map(Tls::load).transpose()?;
+        let tls = self.config.tls.clone().map(credentials::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
         let addresses = Addresses { grpc, admin };

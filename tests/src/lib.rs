@@ -6,6 +6,7 @@
 pub mod ask;
 pub mod backup;
 pub mod balancer;
+pub mod certificates;
 pub mod chaos;
 pub mod clients;
 pub mod cluster;

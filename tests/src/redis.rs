@@ -1,15 +1,16 @@
 //! A private Redis: on a port of its own, nothing kept, gone with its owner.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisResult};
+use redis::{Client, ClientTlsConfig, RedisResult, TlsCertificates};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::HarnessError;
+use crate::certificates::Pair;
 use crate::ports::free_port;
 use crate::process::{Process, User};
 
@@ -27,6 +28,16 @@ pub struct Redis {
     process: Process,
     directory: TempDir,
     port: u16,
+    tls: Option<RedisTls>,
+}
+
+/// What a server speaks TLS with. It asks its clients for a certificate of the same authority.
+#[derive(Clone, Debug)]
+pub struct RedisTls {
+    /// The server's certificate and key; the harness shows them as well, as a client.
+    pub pair: Pair,
+    /// The certificate of their authority.
+    pub ca: PathBuf,
 }
 
 impl Redis {
@@ -35,6 +46,18 @@ impl Redis {
     /// # Errors
     /// When Redis is not installed or does not start; nothing is skipped silently.
     pub async fn start() -> Result<Self, HarnessError> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Redis::start`], speaking TLS and nothing else.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn start_with_tls(tls: RedisTls) -> Result<Self, HarnessError> {
+        Self::start_with(Some(tls)).await
+    }
+
+    async fn start_with(tls: Option<RedisTls>) -> Result<Self, HarnessError> {
         let installed = Path::new(PROGRAM);
         if !installed.exists() {
             let (program, hint) = ("Redis", "apt-get install redis-server");
@@ -43,8 +66,8 @@ impl Redis {
         let directory = TempDir::with_prefix("holdfast-redis-")
             .map_err(HarnessError::io("make a directory for Redis"))?;
         let port = free_port()?;
-        let process = start(&directory, port)?;
-        let mut server = Self { process, directory, port };
+        let process = start(&directory, port, tls.as_ref())?;
+        let mut server = Self { process, directory, port, tls };
         server.wait_until_it_answers().await?;
         Ok(server)
     }
@@ -52,7 +75,8 @@ impl Redis {
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL: gone, and with it all that it knew.
@@ -69,7 +93,7 @@ impl Redis {
     /// # Errors
     /// When it does not come back.
     pub async fn start_again(&mut self) -> Result<(), HarnessError> {
-        self.process = start(&self.directory, self.port)?;
+        self.process = start(&self.directory, self.port, self.tls.as_ref())?;
         self.wait_until_it_answers().await
     }
 
@@ -118,7 +142,17 @@ impl Redis {
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        Client::open(self.url())?.get_multiplexed_async_connection().await
+        let client = match &self.tls {
+            None => Client::open(self.url())?,
+            Some(tls) => {
+                let client_cert = std::fs::read(&tls.pair.certificate)?;
+                let client_key = std::fs::read(&tls.pair.key)?;
+                let client_tls = Some(ClientTlsConfig { client_cert, client_key });
+                let root_cert = Some(std::fs::read(&tls.ca)?);
+                Client::build_with_tls(self.url(), TlsCertificates { client_tls, root_cert })?
+            }
+        };
+        client.get_multiplexed_async_connection().await
     }
 
     async fn wait_until_it_answers(&mut self) -> Result<(), HarnessError> {
@@ -138,9 +172,27 @@ impl Redis {
     }
 }
 
-fn start(directory: &TempDir, port: u16) -> Result<Process, HarnessError> {
+fn start(directory: &TempDir, port: u16, tls: Option<&RedisTls>) -> Result<Process, HarnessError> {
     let (port, path) = (port.to_string(), directory.path().display().to_string());
-    let arguments = ["--port", &port, "--bind", "127.0.0.1", "--dir", &path].into_iter().chain([
+    let files = tls.map(|tls| {
+        [&tls.pair.certificate, &tls.pair.key, &tls.ca].map(|file| file.display().to_string())
+    });
+    let listen = match &files {
+        None => vec!["--port", &port],
+        Some([certificate, key, ca]) => vec![
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+            "--tls-ca-cert-file",
+            ca,
+        ],
+    };
+    let arguments = listen.into_iter().chain(["--bind", "127.0.0.1", "--dir", &path]).chain([
         "--save",
         "",
         "--appendonly",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::round_robin::RoundRobin;
 use crate::config::Balancing;
-use crate::connection::{Connection, Slot};
+use crate::connection::{ConnectFailure, Connection, Slot};
 use crate::entropy::Entropy;
 use crate::pool::{EndpointId, EndpointShared};
 use crate::stats::{EndpointState, EndpointStats};
@@ -28,6 +28,7 @@ pub(crate) struct Seen {
     pub(crate) endpoint: Arc<EndpointShared>,
     pub(crate) connection: Option<Arc<Connection>>,
     pub(crate) state: EndpointState,
+    pub(crate) failure: Option<ConnectFailure>,
 }
 
 /// How the channel as a whole stands (gRPC's connectivity states).
@@ -76,6 +77,7 @@ impl Picker {
             state: seen.state,
             in_flight: seen.connection.as_ref().map_or(0, |connection| connection.load()),
             attempts: seen.endpoint.attempts.get(),
+            failure: seen.failure.clone(),
         };
         self.seen.iter().map(shown).collect()
     }

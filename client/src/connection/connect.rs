@@ -5,7 +5,6 @@
 //! SETTINGS show that it is there.
 
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use tokio::time::timeout;
 
 use super::driver::{Driver, Loss};
 use super::facts::Facts;
+use super::failure::ConnectError;
 use super::health::{Health, HealthCell};
 use super::keepalive::Keepalive;
 use super::tap::Tap;
@@ -77,21 +77,6 @@ impl Setup {
     }
 }
 
-/// Why no connection came about.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    #[error("connect failed: {0}")]
-    Io(#[from] io::Error),
-    #[error("TLS handshake failed: {0}")]
-    Tls(#[source] io::Error),
-    #[error("HTTP/2 handshake failed: {0}")]
-    Http2(#[from] h2::Error),
-    #[error("closed before it sent SETTINGS")]
-    NoSettings,
-    #[error("not connected within {0:?}")]
-    Timeout(Duration),
-}
-
 /// A fresh connection and the news of its end.
 pub(crate) struct Established {
     pub(crate) connection: Arc<Connection>,
@@ -114,7 +99,7 @@ async fn handshake(
 ) -> Result<Established, ConnectError> {
     let mut io = setup.transport.connect(&endpoint.address).await?;
     if let Some(tls) = &setup.tls {
-        io = tls.wrap(io).await.map_err(ConnectError::Tls)?;
+        io = tls.wrap(io).await?;
     }
     let facts = Arc::new(Facts::new());
     let (sender, mut h2) = h2::client::Builder::new()
@@ -125,14 +110,16 @@ async fn handshake(
         .initial_connection_window_size(setup.connection_window_bytes)
         .data_frame_budget(setup.small_frames_budget())
         .handshake::<Tap<Box<dyn Io>>, Bytes>(Tap::new(io, Arc::clone(&facts)))
-        .await?;
-    poll_fn(|cx| match std::pin::Pin::new(&mut h2).poll(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectError::NoSettings)),
+        .await
+        .map_err(|error| ConnectError::from(error).explained_by(&facts))?;
+    let over_tls = setup.tls.is_some();
+    let greeted = poll_fn(|cx| match std::pin::Pin::new(&mut h2).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectError::NoSettings { over_tls })),
         Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
         Poll::Pending if facts.has_settings() => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
-    })
-    .await?;
+    });
+    greeted.await.map_err(|error| error.explained_by(&facts))?;
 
     let streams = Streams::new(setup.streams_max(), setup.calls_per_connection);
     streams.set_limit(h2.max_concurrent_send_streams());

@@ -1,10 +1,12 @@
 //! What is known about one connection from the bytes that went by, shared with its calls.
 
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::frames::{Goaway, Seen};
 
@@ -20,6 +22,27 @@ pub(crate) struct Facts {
     goaway: OnceLock<Goaway>,
     read_at_ms: AtomicU64,
     lost: OnceLock<String>,
+    speaks: OnceLock<Speaks>,
+    alert: OnceLock<AlertDescription>,
+}
+
+/// A protocol that a peer turned out to speak instead of HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Tls,
+    Http1,
+}
+
+impl Speaks {
+    /// By the first bytes that came in.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            // An alert or a handshake record of any version.
+            [0x15 | 0x16, 0x03, ..] => Some(Self::Tls),
+            [b'H', b'T', b'T', b'P', b'/', ..] => Some(Self::Http1),
+            _ => None,
+        }
+    }
 }
 
 impl Facts {
@@ -33,6 +56,8 @@ impl Facts {
             goaway: OnceLock::new(),
             read_at_ms: AtomicU64::new(0),
             lost: OnceLock::new(),
+            speaks: OnceLock::new(),
+            alert: OnceLock::new(),
         }
     }
 
@@ -57,6 +82,31 @@ impl Facts {
         if let Seen::Headers(stream) = seen {
             self.headers_written.fetch_max(*stream, Ordering::Release);
         }
+    }
+
+    /// Looks at the first bytes that came in.
+    pub(super) fn began_with(&self, bytes: &[u8]) {
+        if let Some(speaks) = Speaks::of(bytes) {
+            self.speaks.get_or_init(|| speaks);
+        }
+    }
+
+    /// What the peer speaks instead of HTTP/2, if that is known.
+    pub(super) fn speaks(&self) -> Option<Speaks> {
+        self.speaks.get().copied()
+    }
+
+    /// Reading failed; if that was TLS, its alert says why.
+    pub(super) fn failed(&self, error: &io::Error) {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(rustls::Error::AlertReceived(alert)) = inner {
+            self.alert.get_or_init(|| *alert);
+        }
+    }
+
+    /// The TLS alert that ended the connection.
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        self.alert.get().copied()
     }
 
     pub(super) fn mark_read(&self) {

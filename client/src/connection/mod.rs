@@ -9,6 +9,7 @@
 mod connect;
 mod driver;
 mod facts;
+pub(crate) mod failure;
 mod frames;
 pub(crate) mod health;
 mod keepalive;
@@ -24,9 +25,10 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::sync::Notify;
 
-pub(crate) use self::connect::{ConnectError, Established, Setup, establish};
+pub(crate) use self::connect::{Established, Setup, establish};
 pub(crate) use self::driver::Loss;
 pub(crate) use self::facts::Facts;
+pub(crate) use self::failure::{ConnectError, ConnectFailure};
 use self::health::{Health, HealthCell};
 pub(crate) use self::keepalive::Keepalive;
 use crate::capacity::Capacity;

@@ -17,12 +17,14 @@ pub(super) struct Tap<I> {
     io: I,
     inbound: Frames,
     outbound: Frames,
+    has_read: bool,
     facts: Arc<Facts>,
 }
 
 impl<I> Tap<I> {
     pub(super) fn new(io: I, facts: Arc<Facts>) -> Self {
-        Self { io, inbound: Frames::after(0), outbound: Frames::after(CLIENT_PREFACE_LEN), facts }
+        let (inbound, outbound) = (Frames::after(0), Frames::after(CLIENT_PREFACE_LEN));
+        Self { io, inbound, outbound, has_read: false, facts }
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
@@ -38,9 +40,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Tap<I> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if let Err(error) = ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
+            this.facts.failed(&error);
+            return Poll::Ready(Err(error));
+        }
         let fresh = &buf.filled()[before..];
         if !fresh.is_empty() {
+            if !this.has_read {
+                this.facts.began_with(fresh);
+                this.has_read = true;
+            }
             this.facts.mark_read();
             this.inbound.advance(fresh, |seen| this.facts.read(seen));
         }

@@ -6,6 +6,7 @@
 //! A new address list switches gracefully: an endpoint that is gone from the list takes no new call
 //! once another endpoint is ready, and until then it stays in use if it still answers.
 
+mod complaint;
 mod endpoint;
 mod failures;
 mod outlier;
@@ -22,6 +23,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::complaint::Complaint;
 pub(crate) use self::endpoint::{EndpointId, EndpointShared};
 use self::endpoint::{NOTICES_MAX, Notice};
 use self::outlier::{Ejection, Host};
@@ -30,7 +32,7 @@ use self::pace::Pace;
 use self::state::{Idle, News, State, Steps};
 use crate::balance::{Connectivity, Picker};
 use crate::config::{Balancing, OutlierDetection};
-use crate::connection::{ConnectError, Loss, Setup};
+use crate::connection::{ConnectError, ConnectFailure, Loss, Setup};
 use crate::meters::ConnectionEvent;
 use crate::resolve::{Address, Discovery, ResolveError, Resolved};
 use crate::telemetry::Telemetry;
@@ -60,6 +62,7 @@ pub(crate) struct Pool {
     /// When outlier detection looks again.
     sweep_at: Option<Instant>,
     unresolved: Option<Arc<str>>,
+    complaint: Complaint,
     publisher: watch::Sender<Arc<Picker>>,
 }
 
@@ -88,6 +91,7 @@ impl Pool {
             race_at: None,
             sweep_at,
             unresolved: None,
+            complaint: Complaint::default(),
             publisher,
         };
         (pool, pickers)
@@ -190,7 +194,11 @@ impl Pool {
     fn take(&mut self, id: EndpointId, news: News) {
         self.change(id, |pool, shared, state| match (state, news) {
             (State::Connecting(connecting), News::Connected(Ok(established))) => {
-                tracing::debug!(endpoint = %shared.address, "endpoint connected");
+                if connecting.is_another_try() {
+                    tracing::info!(endpoint = %shared.address, "endpoint can be reached again");
+                } else {
+                    tracing::debug!(endpoint = %shared.address, "endpoint connected");
+                }
                 pool.telemetry.connection(ConnectionEvent::Connected);
                 State::Ready(connecting.ready(established, &pool.setup, &pool.steps))
             }
@@ -227,13 +235,19 @@ impl Pool {
         idle.connect(shared, &self.setup, &self.steps)
     }
 
-    fn connect_failed(&mut self, shared: &EndpointShared, error: &ConnectError) -> Arc<str> {
-        tracing::debug!(endpoint = %shared.address, %error, "connecting failed");
+    fn connect_failed(&mut self, shared: &EndpointShared, error: &ConnectError) -> ConnectFailure {
+        match self.complaint.may_tell(Instant::now()) {
+            Some(untold) => {
+                tracing::warn!(endpoint = %shared.address, %error, untold, "connecting failed");
+            }
+            None => tracing::debug!(endpoint = %shared.address, %error, "connecting failed"),
+        }
         self.telemetry.connection(ConnectionEvent::Failed);
         self.discovery.hurry();
         // The next address in a race need not wait for its turn.
         self.race_at = self.race_at.map(|_| Instant::now());
-        format!("{}: {error}", shared.address).into()
+        let message = format!("{}: {error}", shared.address).into();
+        ConnectFailure { message, is_mismatch: error.is_mismatch() }
     }
 
     fn lost(&mut self, shared: &EndpointShared, loss: &Loss) {

@@ -7,13 +7,13 @@
 //! which accepts and hangs up is not tried in a tight loop; a graceful GOAWAY as the first that a server
 //! has to say is no failure, but the next try keeps its distance all the same.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backoff::Delays;
 use crate::config::Backoff;
+use crate::connection::ConnectFailure;
 use crate::entropy::Entropy;
 
 /// The description's own figures, a channel's default.
@@ -35,7 +35,7 @@ pub(super) struct Pace {
     delays: Delays,
     not_before: Option<Instant>,
     /// Why the last try failed, until one succeeds.
-    pub(super) failed: Option<Arc<str>>,
+    pub(super) failed: Option<ConnectFailure>,
 }
 
 impl Pace {

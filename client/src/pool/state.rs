@@ -19,7 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::pace::{Ended, Pace};
 use super::{EndpointId, EndpointShared};
-use crate::connection::{ConnectError, Connection, Established, Loss, Setup, establish, health};
+use crate::connection::{
+    ConnectError, ConnectFailure, Connection, Established, Loss, Setup, establish, health,
+};
 
 /// What an endpoint's step came to.
 pub(super) enum News {
@@ -143,7 +145,12 @@ impl Connecting {
         Ready { pace: self.pace, connection, _step: step, _health: health }
     }
 
-    pub(super) fn failed(mut self, why: Arc<str>) -> Idle {
+    /// Whether the try before this one failed.
+    pub(super) fn is_another_try(&self) -> bool {
+        self.pace.failed.is_some()
+    }
+
+    pub(super) fn failed(mut self, why: ConnectFailure) -> Idle {
         self.pace.failed = Some(why);
         Idle { pace: self.pace }
     }
@@ -172,7 +179,7 @@ impl Backoff {
 
 impl State {
     /// Why the endpoint cannot be reached, from its first failed try until one succeeds.
-    pub(super) fn failure(&self) -> Option<&Arc<str>> {
+    pub(super) fn failure(&self) -> Option<&ConnectFailure> {
         let (Self::Idle(Idle { pace })
         | Self::Connecting(Connecting { pace, .. })
         | Self::Ready(Ready { pace, .. })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::state::State;
 use super::{Endpoint, Pool};
 use crate::balance::{Connectivity, Picker, Seen};
+use crate::connection::ConnectFailure;
 use crate::connection::health::Health;
 use crate::stats::EndpointState;
 
@@ -39,7 +40,7 @@ impl Pool {
             let failing = self.unresolved.clone().map(Connectivity::Failing);
             return failing.unwrap_or(Connectivity::Connecting);
         }
-        let failures: Option<Vec<Arc<str>>> =
+        let failures: Option<Vec<ConnectFailure>> =
             self.endpoints.values().map(Endpoint::failure).collect();
         match failures {
             Some(all) => Connectivity::Failing(summary(&all).into()),
@@ -63,9 +64,10 @@ impl Endpoint {
         }
     }
 
-    fn failure(&self) -> Option<Arc<str>> {
+    fn failure(&self) -> Option<ConnectFailure> {
         if self.shown() == EndpointState::Unhealthy {
-            return Some(format!("{}: its health is not SERVING", self.shared.address).into());
+            let message = format!("{}: its health is not SERVING", self.shared.address).into();
+            return Some(ConnectFailure { message, is_mismatch: false });
         }
         self.state.failure().cloned()
     }
@@ -75,14 +77,16 @@ impl Endpoint {
             endpoint: Arc::clone(&self.shared),
             connection: self.state.connection().cloned(),
             state: self.shown(),
+            failure: self.failure(),
         }
     }
 }
 
 /// The first few reasons: a status message must not grow with the number of endpoints.
-fn summary(failures: &[Arc<str>]) -> String {
+fn summary(failures: &[ConnectFailure]) -> String {
     const SHOWN: usize = 3;
-    let shown = failures[..failures.len().min(SHOWN)].join("; ");
+    let shown: Vec<_> = failures.iter().take(SHOWN).map(|failure| &*failure.message).collect();
+    let shown = shown.join("; ");
     match failures.len().saturating_sub(SHOWN) {
         0 => format!("no endpoint can be reached: {shown}"),
         more => format!("no endpoint can be reached: {shown}; and {more} more"),

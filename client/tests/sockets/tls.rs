@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use client::{BuildError, Builder, Channel, Tls};
+use client::{BuildError, Builder, Channel, Credentials, Roots, Tls, TlsFiles};
 use http::Response;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,6 +108,68 @@ async fn a_server_that_wants_a_certificate_gets_it() {
     assert_eq!(code(builder(address, tls())).await, Code::Unavailable);
 }
 
+/// What contradicts, once the channel has found out.
+async fn mismatch(builder: Builder) -> String {
+    let channel = builder.build().unwrap();
+    let stats = channel.until(|stats| stats.endpoints.iter().any(|it| it.failure.is_some())).await;
+    stats.mismatch().map(|failure| failure.message.to_string()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_told_from_a_server_that_is_away() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let [open, mutual, http1] = [
+        serve(&ours, false, b"h2").await,
+        serve(&ours, true, b"h2").await,
+        serve(&ours, false, b"http/1.1").await,
+    ];
+    // It speaks first, as gRPC servers do, and in plaintext.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(async move { h2::server::handshake(socket).await.map(drop) });
+        }
+    });
+
+    let trusting = |authority: &Authority| Tls::new(authority.certificate.pem());
+    let tls = |address, authority| builder(address, trusting(authority).server_name("accounts"));
+    for (channel, words) in [
+        (tls(open, &theirs), "its certificate is refused"),
+        (builder(open, trusting(&ours)), "its certificate is refused"),
+        (tls(mutual, &ours), "it refuses our certificate: there is none"),
+        (tls(http1, &ours), "it does not offer HTTP/2"),
+        (tls(plain, &ours), "it answers in plaintext"),
+        (Channel::builder(format!("http://{open}")), "it speaks TLS"),
+    ] {
+        let told = mismatch(channel).await;
+        assert!(told.starts_with("127.0.0.1:") && told.contains(words), "{words}: {told:?}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert_eq!(mismatch(tls(nobody, &ours)).await, "");
+}
+
+#[tokio::test]
+async fn files_are_read_again_and_the_next_connection_uses_them() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let address = serve(&ours, false, b"h2").await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, theirs.certificate.pem()).unwrap();
+    let credentials = Credentials::watch(TlsFiles {
+        roots: Roots::File(ca.clone()),
+        identity: None,
+        name: "accounts",
+        reload_interval: Duration::from_millis(10),
+    });
+    let tls = Tls::watched(credentials.unwrap()).server_name("accounts");
+    let backoff = Duration::from_millis(20);
+    let channel = builder(address, tls).connection_backoff(backoff, backoff, 1.0).build().unwrap();
+    channel.until(|stats| stats.mismatch().is_some()).await;
+    std::fs::write(&ca, ours.certificate.pem()).unwrap();
+    channel.until(|stats| stats.ready() == 1).await;
+}
+
 #[tokio::test]
 async fn a_server_without_http2_is_refused() {
     let authority = Authority::new();
@@ -138,6 +200,8 @@ async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
     assert!(matches!(built(Tls::new("no PEM at all")), Err(BuildError::Tls(_))));
     let authority = Authority::new();
     let tls = || Tls::new(authority.certificate.pem());
+    let plaintext = Channel::builder("http://127.0.0.1:1").tls(tls()).check();
+    assert!(matches!(plaintext, Err(BuildError::TlsUnwanted)));
     assert!(matches!(built(tls().server_name("not a name")), Err(BuildError::Tls(_))));
     assert!(matches!(built(tls().identity("", "")), Err(BuildError::Tls(_))));
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use redis::Client;
+use redis::{Client, ConnectionAddr};
 use thiserror::Error;
 
 /// A Redis address that was understood. Never shows its password.
@@ -11,10 +11,23 @@ pub struct RedisAddress(Client);
 
 /// Why a text is not one. Never repeats the text: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("is not a Redis address such as redis://:password@host:6379/0 (TLS is not spoken)")]
-pub struct AddressError;
+pub enum AddressError {
+    /// Not an address.
+    #[error("is not a Redis address such as redis://:password@host:6379/0, or rediss:// for TLS")]
+    Malformed,
+    /// `#insecure`: whoever answers would be believed.
+    #[error(
+        "asks for TLS without a look at the certificate: use redis:// for that, or --redis-tls-ca"
+    )]
+    Insecure,
+}
 
 impl RedisAddress {
+    /// Whether it is spoken to over TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.0.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     pub(super) fn client(&self) -> Client {
         self.0.clone()
     }
@@ -24,7 +37,11 @@ impl FromStr for RedisAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        Client::open(text).map(Self).map_err(|_| AddressError)
+        let client = Client::open(text).map_err(|_| AddressError::Malformed)?;
+        match client.get_connection_info().addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => Err(AddressError::Insecure),
+            _ => Ok(Self(client)),
+        }
     }
 }
 
@@ -44,13 +61,15 @@ mod tests {
     fn an_address_is_understood_and_its_password_never_shown() {
         let address: RedisAddress = "redis://:s3cret@cache.example:6379/1".parse().unwrap();
         assert_eq!(format!("{address:?}"), "RedisAddress(\"cache.example:6379\")");
+        assert!(!address.is_tls());
+        let address: RedisAddress = "rediss://:s3cret@cache.example".parse().unwrap();
+        assert!(address.is_tls() && !format!("{address:?}").contains("s3cret"));
     }
 
     #[test]
     fn what_is_no_address_is_refused_without_being_repeated() {
-        for wrong in
-            ["", "cache.example:6379", "http://cache.example", "rediss://:s3cret@cache.example"]
-        {
+        let insecure = "rediss://:s3cret@cache.example/#insecure";
+        for wrong in ["", "cache.example:6379", "http://:s3cret@cache.example", insecure] {
             let refused = wrong.parse::<RedisAddress>().unwrap_err();
             assert!(!refused.to_string().contains("s3cret"), "{wrong}");
         }

@@ -17,6 +17,7 @@
 
 mod address;
 mod breaker;
+mod connection;
 
 use std::{
     sync::{
@@ -26,10 +27,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{
-    ErrorKind, RedisError, RedisResult,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -39,6 +37,8 @@ use uuid::Uuid;
 use crate::order::request::Request;
 pub use address::RedisAddress;
 use breaker::{Breaker, Change};
+use connection::Connection;
+pub use connection::{GuardError, RedisTls};
 
 /// How long a look may take: what a duplicate gains is less than this.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -78,7 +78,7 @@ pub struct Lock {
 }
 
 struct Looks {
-    connection: ConnectionManager,
+    connection: Connection,
     breaker: Mutex<Breaker>,
     boot: Uuid,
     number: AtomicU64,
@@ -101,14 +101,14 @@ impl Guard {
     /// A guard at this address, for keys with this lease, whose locks begin with `boot`. Connects when it is first used.
     ///
     /// # Errors
-    /// When the connection cannot be set up, which has nothing to do with whether Redis is there.
-    pub fn open(address: &RedisAddress, lease: Duration, boot: Uuid) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            // Each look that finds no connection begins one; the breaker paces them.
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(BACKGROUND_PATIENCE))
-            .set_response_timeout(Some(BACKGROUND_PATIENCE));
-        let connection = ConnectionManager::new_lazy_with_config(address.client(), config)?;
+    /// See [`GuardError`].
+    pub fn open(
+        address: &RedisAddress,
+        tls: Option<RedisTls>,
+        lease: Duration,
+        boot: Uuid,
+    ) -> Result<Self, GuardError> {
+        let connection = Connection::open(address, tls)?;
         let (releases, waiting) = mpsc::channel(RELEASES);
         tokio::spawn(release(connection.clone(), waiting));
         Ok(Self(Some(Arc::new(Looks {
@@ -181,7 +181,7 @@ impl Looks {
 
     async fn set(&self, name: &str, token: &str) -> RedisResult<bool> {
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection.current();
         let mut set = redis::cmd("SET");
         set.arg(name).arg(token).arg("NX").arg("PX").arg(ttl_ms.max(1));
         let answer: Option<String> = set.query_async(&mut connection).await?;
@@ -205,9 +205,9 @@ impl Drop for Lock {
 }
 
 /// Releases locks until everybody who could have one is gone.
-async fn release(connection: ConnectionManager, mut waiting: mpsc::Receiver<Release>) {
+async fn release(connection: Connection, mut waiting: mpsc::Receiver<Release>) {
     while let Some(Release { name, token }) = waiting.recv().await {
-        let mut connection = connection.clone();
+        let mut connection = connection.current();
         let mut command = redis::cmd("EVAL");
         command.arg(COMPARE_AND_DELETE).arg(1).arg(&name).arg(&token);
         let deleted = timeout(BACKGROUND_PATIENCE, command.query_async::<u32>(&mut connection));

@@ -16,6 +16,15 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Longer is a mistake in the unit.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The TLS files as named, together or not.
+pub(super) struct TlsPaths {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_crl: Option<PathBuf>,
+    pub(super) reload_interval: Duration,
+}
+
 /// Parses, bounds, and notes problems; the value returned after a problem is never used.
 pub(super) struct Judge<'problems> {
     pub(super) problems: &'problems mut Problems,
@@ -35,17 +44,14 @@ impl Judge<'_> {
         self.problems.parse(flag, raw, parse).unwrap_or(default)
     }
 
-    pub(super) fn tls(
-        &mut self,
-        certificate: Option<PathBuf>,
-        key: Option<PathBuf>,
-        client_ca: Option<PathBuf>,
-        reload_interval: &str,
-    ) -> Option<TlsFiles> {
-        let reload_interval = self.time("--tls-reload-interval", reload_interval, TICK..=DAY);
+    pub(super) fn tls(&mut self, paths: TlsPaths) -> Option<TlsFiles> {
+        let TlsPaths { certificate, key, client_ca, client_crl, reload_interval } = paths;
+        if client_crl.is_some() && client_ca.is_none() {
+            self.problems.add("--tls-client-crl", "needs --tls-client-ca");
+        }
         match (certificate, key) {
             (Some(certificate), Some(key)) => {
-                Some(TlsFiles { certificate, key, client_ca, reload_interval })
+                Some(TlsFiles { certificate, key, client_ca, client_crl, reload_interval })
             }
             (None, None) => {
                 if client_ca.is_some() {

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, date_time_ymd,
+};
 use server::{ServeConfig, Server, TlsFiles};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -26,15 +29,41 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
     fn issue(&self) -> (rcgen::Certificate, KeyPair) {
+        self.issue_numbered(1)
+    }
+
+    fn issue_numbered(&self, serial: u64) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["pod".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["pod".to_owned()]).unwrap();
+        params.serial_number = Some(serial.into());
         (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// A list that revokes this number, to be replaced in this year.
+    fn revoke(&self, serial: u64, year: i32) -> String {
+        let then = date_time_ymd(2020, 1, 1);
+        let revoked = RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: then,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: then,
+            next_update: date_time_ymd(year, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// A client that trusts this authority, with a certificate of `identity` if there is one.
@@ -78,6 +107,7 @@ fn write_pair(directory: &Path, authority: &Authority) -> (Vec<u8>, TlsFiles) {
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
         client_ca: None,
+        client_crl: None,
         reload_interval: Duration::from_millis(20),
     };
     std::fs::write(&files.certificate, certificate.pem()).unwrap();
@@ -137,6 +167,39 @@ async fn a_service_is_told_the_certificate_that_its_caller_proved_and_none_where
     let mutual = TlsFiles { client_ca: Some(client_ca), ..files.clone() };
     assert_eq!(told(mutual, Some((certificate, key))).await, wanted);
     assert_eq!(told(files, Some(authority.issue())).await, "none");
+}
+
+/// Whether a client with this certificate is served.
+async fn is_served(
+    authority: &Authority,
+    pod: &Pod,
+    identity: (rcgen::Certificate, KeyPair),
+) -> bool {
+    // In TLS 1.3 the client's side of the handshake is done before a refusal arrives.
+    match authority.connect_as(pod, Some(identity)).await {
+        Ok(stream) => Client::over(stream).await.call("Do", "hello", &[]).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn the_revoked_are_refused_by_a_list_that_is_over_too_and_so_is_who_has_no_list() {
+    let (directory, authority) = (TempDir::new().unwrap(), Authority::new());
+    let (_, files) = write_pair(directory.path(), &authority);
+    let unlisted = Authority::new();
+    let [ca, crl] = ["ca.pem", "crl.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&ca, authority.certificate.pem() + &unlisted.certificate.pem()).unwrap();
+    std::fs::write(&crl, authority.revoke(2, 2100)).unwrap();
+    let files = TlsFiles { client_ca: Some(ca), client_crl: Some(crl.clone()), ..files };
+    let pod = Pod::start(config(files)).await;
+    let served = async |identity| is_served(&authority, &pod, identity).await;
+
+    assert!(served(authority.issue_numbered(1)).await);
+    assert!(!served(authority.issue_numbered(2)).await);
+    assert!(!served(unlisted.issue()).await);
+    std::fs::write(&crl, authority.revoke(1, 2021)).unwrap();
+    until("the new list", async || !served(authority.issue_numbered(1)).await).await;
+    assert!(served(authority.issue_numbered(2)).await);
 }
 
 #[tokio::test]

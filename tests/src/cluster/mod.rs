@@ -112,6 +112,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Starts one more pod of order-service, with these further flags alone, and does not wait until it is ready.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn add_order_pod(&mut self, flags: &[String]) -> Result<&mut Pod, HarnessError> {
+        let (databases, account_target) = (&self.databases, &*target_of(&self.account));
+        let (service, number) = (Service::Order, self.order.len() + 1);
+        let setup = PodSetup { service, number, flags, databases, account_target };
+        self.order.push(Pod::start(setup, &self.binaries, self.directory.path())?);
+        Ok(self.order.last_mut().expect("pushed above"))
+    }
+
     /// Asks every pod to leave, order-service first, and waits until they did.
     ///
     /// # Errors
