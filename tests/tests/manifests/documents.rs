@@ -44,6 +44,11 @@ impl Documents {
         Self(serde_saphyr::from_multiple(&text).unwrap())
     }
 
+    /// These and others, as when both are applied.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).cloned().collect())
+    }
+
     /// All of a kind.
     pub(crate) fn of(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.0.iter().filter(move |document| document["kind"] == kind)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::documents::{Overlay, file, number, text, workspace};
+use crate::documents::{Overlay, at, file, list, number, text, workspace};
 use crate::program::{Program, SERVICES, everywhere};
 
 /// The instructions of a Dockerfile's stage, by the stage's name.
@@ -20,7 +20,7 @@ fn each_image_has_a_stage_of_its_name_that_runs_the_program_and_exposes_its_port
     for program in everywhere() {
         let name = program.service.name();
         let image = text(program.container, "/image");
-        let (repository, _) = image.rsplit_once(':').expect("images have a tag");
+        let (repository, _) = image.split_once(['@', ':']).expect("images have a tag or a digest");
         assert!(repository.ends_with(&format!("holdfast/{name}")), "{image}");
         let stage = stage(&dockerfile, name);
         let has = |line: String| assert!(stage.contains(&line.as_str()), "{name} lacks: {line}");
@@ -31,15 +31,29 @@ fn each_image_has_a_stage_of_its_name_that_runs_the_program_and_exposes_its_port
 }
 
 #[test]
-fn tags_are_never_latest_and_both_services_have_the_same() {
-    for overlay in Overlay::ALL {
-        let tag = |service| {
-            let image = text(Program::of(overlay, service).container, "/image");
-            image.rsplit_once(':').unwrap().1
-        };
-        let [account, order] = SERVICES.map(tag);
-        assert_eq!(account, order);
-        assert_ne!(account, "latest");
+fn what_is_tried_out_has_a_tag_of_its_own_that_both_services_share() {
+    for service in SERVICES {
+        let image = text(Program::of(Overlay::Local, service).container, "/image");
+        assert_eq!(image, format!("holdfast/{}:local", service.name()));
+    }
+}
+
+/// A tag names another image tomorrow.
+#[test]
+fn in_production_every_image_is_named_by_its_digest() {
+    let documents = Overlay::Production.documents();
+    let clusters = documents.of("Cluster").map(|cluster| text(cluster, "/spec/imageName"));
+    let pods = documents.of("Deployment").map(|it| at(it, "/spec/template/spec"));
+    let containers =
+        pods.flat_map(|pod| list(pod, "/initContainers").iter().chain(list(pod, "/containers")));
+    let images = containers.map(|container| text(container, "/image")).chain(clusters);
+
+    let images: Vec<_> = images.collect();
+    assert_eq!(images.len(), 2 * 2 + 2, "{images:?}");
+    for image in images {
+        let (_, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image}"));
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_digest, "{image}");
     }
 }
 

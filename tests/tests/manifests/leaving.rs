@@ -70,7 +70,10 @@ fn the_longest_call_fits_into_the_drain() {
 fn what_the_manifests_say_is_what_the_flags_default_to() {
     for program in everywhere() {
         let port = |name| u16::try_from(program.port(name)).unwrap();
-        assert_eq!(program.serve, ServeConfig::on_ports(port("grpc"), port("admin")));
+        let defaults = ServeConfig::on_ports(port("grpc"), port("admin"));
+        // Files have no default: production names them.
+        assert_eq!(program.serve.tls.is_some(), program.overlay == Overlay::Production);
+        assert_eq!(ServeConfig { tls: None, ..program.serve }, defaults);
     }
 }
 

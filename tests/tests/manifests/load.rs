@@ -31,9 +31,19 @@ fn the_load_calls_both_services_where_they_are_and_is_let_through() {
             let program = Program::of(overlay, service);
             let port = program.port("grpc");
             assert_eq!(flags[flag], format!("{}:{port}", service.name()));
-            assert!(reaches(overlay.documents(), labels, program.labels(), port));
-            assert!(reaches(&Documents::render("load"), labels, program.labels(), port));
+            let both = overlay.documents().with(&Documents::render("load"));
+            assert!(reaches(&both, labels, program.labels(), port));
         }
+    }
+}
+
+#[test]
+fn without_its_job_the_load_is_let_through_to_account_service_no_more_than_anybody() {
+    let (job, _) = load();
+    let labels = at(&job, "/spec/template/metadata/labels");
+    for overlay in Overlay::ALL {
+        let account = Program::of(overlay, Service::Account);
+        assert!(!reaches(overlay.documents(), labels, account.labels(), account.port("grpc")));
     }
 }
 

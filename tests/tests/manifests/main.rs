@@ -8,6 +8,8 @@ mod databases;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod environment;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod initialise;
@@ -23,6 +25,8 @@ mod pods;
 mod probes;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod quota;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::cluster::Service;
 
-use crate::documents::{Overlay, at, list, number, text};
+use crate::documents::{Overlay, at, list, named, number, text};
 use crate::program::{Program, everywhere};
 
 /// All containers, those that run first included.
@@ -99,6 +99,8 @@ fn no_container_has_more_rights_than_it_needs() {
     for program in everywhere() {
         let pod = at(program.pod, "/securityContext");
         assert_eq!(pod["runAsNonRoot"], true);
+        // Else the files of Secrets, which the group alone may read, could not be read.
+        assert_eq!(pod["fsGroup"], pod["runAsGroup"]);
         assert_eq!(pod["seccompProfile"], json!({ "type": "RuntimeDefault" }));
         assert_eq!(program.pod["automountServiceAccountToken"], false);
         assert_eq!(program.pod["enableServiceLinks"], false);
@@ -116,7 +118,13 @@ fn every_container_asks_for_what_it_needs_and_none_is_throttled() {
     for program in everywhere() {
         for container in containers(&program) {
             let resources = at(container, "/resources");
-            for wanted in ["/requests/cpu", "/requests/memory", "/limits/memory"] {
+            for wanted in [
+                "/requests/cpu",
+                "/requests/memory",
+                "/requests/ephemeral-storage",
+                "/limits/memory",
+                "/limits/ephemeral-storage",
+            ] {
                 assert!(!text(resources, wanted).is_empty());
             }
             assert_eq!(resources["limits"]["cpu"], Value::Null);
@@ -131,6 +139,8 @@ fn the_schema_is_brought_up_to_date_by_the_same_image_before_it_serves() {
         assert_eq!(migrate["args"], json!(["migrate"]));
         assert_eq!(migrate["image"], program.container["image"]);
         assert_eq!(migrate["env"], program.container["env"], "another database");
+        let database = named(list(migrate, "/volumeMounts"), "database");
+        assert!(list(program.container, "/volumeMounts").contains(database), "not mounted");
     }
 }
 
@@ -140,5 +150,33 @@ fn production_pods_come_before_batch_work() {
         let program = Program::of(Overlay::Production, service);
         let class = text(program.pod, "/priorityClassName");
         assert!(number(program.documents().one("PriorityClass", class), "/value") > 0);
+    }
+}
+
+/// Whoever may list a pod's processes, or make it dump one, reads its variables.
+#[test]
+fn no_container_has_a_secret_among_its_variables() {
+    for program in everywhere() {
+        for container in containers(&program) {
+            for variable in list(container, "/env") {
+                assert_eq!(variable.get("valueFrom"), None, "{}", variable["name"]);
+            }
+        }
+        let volumes = list(program.pod, "/volumes").iter();
+        for secret in volumes.filter_map(|volume| volume.get("secret")) {
+            assert_eq!(number(secret, "/defaultMode"), 0o440, "{secret}");
+        }
+    }
+}
+
+#[test]
+fn pods_that_could_gain_rights_are_refused_by_the_namespace_itself() {
+    for overlay in Overlay::ALL {
+        let namespace = overlay.documents().one("Namespace", "holdfast");
+        for mode in ["enforce", "audit", "warn"] {
+            let label =
+                &namespace["metadata"]["labels"][format!("pod-security.kubernetes.io/{mode}")];
+            assert_eq!(label, "restricted", "{mode}");
+        }
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use clap::{Command, CommandFactory, Parser};
 use database::{DatabaseUrl, PgOptions};
 use serde_json::Value;
@@ -12,7 +10,8 @@ use server::ServeConfig;
 use tests::cluster::Service;
 use tokio::runtime::Runtime;
 
-use crate::documents::{Documents, Overlay, at, list, named, text};
+use crate::documents::{Documents, Overlay, at, list, named};
+use crate::environment::{Environment, mounted};
 
 /// Flags that name a channel's target are tried out by building the channel, which needs one.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -49,17 +48,18 @@ impl Program {
         let deployment = documents.one("Deployment", service.name());
         let pod = at(deployment, "/spec/template/spec");
         let [container] = list(pod, "/containers") else { panic!("one container a pod") };
-        let environment = environment(documents, container);
+        let environment = Environment::of(documents, pod, container);
+        let variables = environment.variables();
         let _runtime = RUNTIME.enter();
         let (serve, connections, database, account_target) = match service {
             Service::Account => {
-                let flags = flags(&account_service::args::Args::command(), &environment);
+                let flags = flags(&account_service::args::Args::command(), &variables);
                 let config = account_service::args::Args::parse_from(flags).validate();
                 let config = config.unwrap_or_else(|problems| panic!("{problems}"));
                 (config.serve, config.connections, config.database, None)
             }
             Service::Order => {
-                let flags = flags(&order_service::args::Args::command(), &environment);
+                let flags = flags(&order_service::args::Args::command(), &variables);
                 let config = order_service::args::Args::parse_from(flags).validate();
                 let config = config.unwrap_or_else(|problems| panic!("{problems}"));
                 let target = Some(config.account_target);
@@ -90,53 +90,25 @@ impl Program {
         crate::documents::number(named(list(self.container, "/ports"), name), "/containerPort")
     }
 
+    /// The Secret, and its key, of the file that a variable names.
+    pub(crate) fn secret_of(&self, variable: &str) -> (&'static str, &'static str) {
+        let path = Environment::of(self.documents(), self.pod, self.container).told(variable);
+        mounted(self.pod, self.container, &path).unwrap_or_else(|| panic!("{path} is not mounted"))
+    }
+
     pub(crate) fn labels(&self) -> &'static Value {
         at(self.deployment, "/spec/template/metadata/labels")
     }
 }
 
-/// The variables that the kubelet sets, from ConfigMaps and Secrets.
-fn environment(documents: &Documents, container: &Value) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    for source in list(container, "/envFrom") {
-        let map = documents.one("ConfigMap", text(source, "/configMapRef/name"));
-        for (name, value) in at(map, "/data").as_object().unwrap() {
-            let before = variables.insert(name.clone(), value.as_str().unwrap().to_owned());
-            assert_eq!(before, None, "{name} is set twice");
-        }
-    }
-    for variable in list(container, "/env") {
-        let (name, secret) = (text(variable, "/name"), at(variable, "/valueFrom/secretKeyRef"));
-        let value = secret_value(documents, text(secret, "/name"), text(secret, "/key"));
-        variables.insert(name.to_owned(), value);
-    }
-    variables
-}
-
-/// A Secret of the overlay, or one that CloudNativePG makes for a Cluster of the overlay.
-fn secret_value(documents: &Documents, name: &str, key: &str) -> String {
-    let cluster = |cluster: &&Value| name == format!("{}-app", text(cluster, "/metadata/name"));
-    let Some(cluster) = documents.of("Cluster").find(cluster) else {
-        let secret = documents.one("Secret", name);
-        // kustomize breaks long lines.
-        let encoded = text(secret, &format!("/data/{key}")).replace('\n', "");
-        return String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
-    };
-    assert_eq!(key, "uri");
-    let (host, namespace) = (text(cluster, "/metadata/name"), text(cluster, "/metadata/namespace"));
-    let initdb = at(cluster, "/spec/bootstrap/initdb");
-    let (owner, database) = (text(initdb, "/owner"), text(initdb, "/database"));
-    format!("postgresql://{owner}:made@{host}-rw.{namespace}:5432/{database}")
-}
-
 /// The command line that says what the environment says. Flags, because the environment of a test
 /// is not to be changed; and a mistyped variable, which a program would overlook, fails here.
-fn flags(program: &Command, environment: &BTreeMap<String, String>) -> Vec<String> {
+fn flags(program: &Command, variables: &BTreeMap<String, String>) -> Vec<String> {
     let flag = |(variable, value): (&String, &String)| {
         let mut flags = program.get_arguments();
         let flag = flags.find(|flag| flag.get_env().is_some_and(|name| name == &**variable));
         let flag = flag.unwrap_or_else(|| panic!("{variable} is no flag of {program}"));
         format!("--{}={value}", flag.get_long().expect("every flag has a long name"))
     };
-    std::iter::once(program.get_name().to_owned()).chain(environment.iter().map(flag)).collect()
+    std::iter::once(program.get_name().to_owned()).chain(variables.iter().map(flag)).collect()
 }

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::cluster::Service;
 
-use crate::documents::{Documents, Overlay, at, list, named, workspace};
+use crate::documents::{Documents, Overlay, at, list, named, text, workspace};
+use crate::environment::mounted;
 use crate::network::{reaches, reaches_anybody};
 use crate::program::Program;
 
@@ -38,11 +39,9 @@ fn where_redis_is_configured_order_service_alone_is_told_where_it_is_and_let_thr
         let [container] = list(deployment, "/spec/template/spec/containers") else {
             panic!("one container")
         };
-        let url = named(list(container, "/env"), "REDIS_URL");
-        assert_eq!(
-            at(url, "/valueFrom/secretKeyRef"),
-            &json!({ "name": "order-redis", "key": "uri" })
-        );
+        let path = text(named(list(container, "/env"), "REDIS_URL_FILE"), "/value");
+        let pod = at(deployment, "/spec/template/spec");
+        assert_eq!(mounted(pod, container, path), Some(("order-redis", "uri")));
 
         let order = Program::of(overlay, Service::Order);
         let account = Program::of(overlay, Service::Account);
@@ -67,6 +66,8 @@ fn without_the_component_nothing_leads_to_redis() {
 fn order_service_reads_the_variable_that_the_component_sets() {
     let command = <order_service::args::Args as clap::CommandFactory>::command();
     assert!(
-        command.get_arguments().any(|flag| flag.get_env().is_some_and(|name| name == "REDIS_URL"))
+        command
+            .get_arguments()
+            .any(|flag| flag.get_env().is_some_and(|name| name == "REDIS_URL_FILE"))
     );
 }

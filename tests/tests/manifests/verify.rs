@@ -39,8 +39,9 @@ fn what_the_check_of_the_books_is_told_are_flags_of_it_and_secrets_of_the_servic
         let variable = named(list(container, "/env"), variable);
         for overlay in Overlay::ALL {
             let program = Program::of(overlay, service);
-            let database = named(list(program.container, "/env"), "DATABASE_URL");
-            assert_eq!(variable["valueFrom"], database["valueFrom"], "{overlay:?}");
+            let (secret, key) = program.secret_of("DATABASE_URL_FILE");
+            let expected = json!({ "secretKeyRef": { "name": secret, "key": key } });
+            assert_eq!(variable["valueFrom"], expected, "{overlay:?}");
         }
     }
 }
@@ -58,7 +59,8 @@ fn the_check_of_the_books_is_let_through_to_both_services() {
             let program = Program::of(overlay, service);
             let port = program.port("grpc");
             assert_eq!(target, format!("dns:///{}:{port}", service.name()));
-            assert!(reaches(&documents, labels, program.labels(), port), "{overlay:?}");
+            let both = overlay.documents().with(&documents);
+            assert!(reaches(&both, labels, program.labels(), port), "{overlay:?}");
         }
     }
     let database = json!({ "app.kubernetes.io/component": "database" });
