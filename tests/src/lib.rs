@@ -27,6 +27,7 @@ pub mod report;
 pub mod rows;
 pub mod scenarios;
 pub mod shared_postgres;
+pub mod wire_fuzz;
 
 mod error;
 mod interrupt;

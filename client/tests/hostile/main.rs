@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails its test by panicking")]
 
 mod call;
+mod fuzz;
 mod negative;
 mod peer;
 mod sent_or_not;

@@ -5,6 +5,8 @@ mod calls;
 mod compressed;
 mod connections;
 mod drain;
+#[cfg(test)]
+mod fuzz;
 mod readiness;
 #[cfg(test)]
 mod support;

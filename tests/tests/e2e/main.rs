@@ -26,3 +26,5 @@ mod redis;
 mod restarts;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod wire_fuzz;
