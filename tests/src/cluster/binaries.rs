@@ -1,5 +1,8 @@
 //! The programs under test, built by cargo in the profile of whoever asks.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +25,9 @@ const SET_BY_CARGO: [&str; 9] = [
     "CARGO_PKG_VERSION_PATCH",
     "CARGO_PKG_VERSION_PRE",
 ];
+
+/// How nextest names the run that a test is part of.
+const RUN: &str = "NEXTEST_RUN_ID";
 
 /// Both services' programs.
 #[derive(Clone, Debug)]
@@ -76,14 +82,41 @@ impl Binaries {
     fn build_once(built: &Mutex<Option<Self>>, kind: Kind) -> Result<Self, HarnessError> {
         let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
         if built.is_none() {
-            *built = Some(Self::build_now(kind)?);
+            *built = Some(Self::build_in_this_run(kind)?);
         }
         Ok(built.clone().expect("built above"))
     }
 
-    fn build_now(kind: Kind) -> Result<Self, HarnessError> {
+    /// nextest runs each test in a process of its own: the first that asks builds, and the others take what it built.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the harness has no flags where nextest starts it"
+    )]
+    fn build_in_this_run(kind: Kind) -> Result<Self, HarnessError> {
         let running = std::env::current_exe().map_err(HarnessError::io("find this program"))?;
         let directory = profile_directory(&running);
+        let Some(run) = std::env::var_os(RUN) else { return Self::build_now(kind, directory) };
+
+        let path = directory.join(kind.program(Service::Order)).with_extension("built");
+        let noting = || HarnessError::io(format!("note in {} what is built", path.display()));
+        let note = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut note = note.map_err(noting())?;
+        // Gone with the file, also where its process is killed.
+        note.lock().map_err(noting())?;
+        let mut built_in = Vec::new();
+        note.read_to_end(&mut built_in).map_err(noting())?;
+        if built_in == run.as_encoded_bytes() {
+            return Ok(Self { directory, kind });
+        }
+
+        let built = Self::build_now(kind, directory)?;
+        note.set_len(0)
+            .and_then(|()| note.write_all_at(run.as_encoded_bytes(), 0))
+            .map_err(noting())?;
+        Ok(built)
+    }
+
+    fn build_now(kind: Kind, directory: PathBuf) -> Result<Self, HarnessError> {
         let mut cargo = Command::new(env!("CARGO"));
         // Together with this package, for the same features of everything below: without it some
         // of the dependencies would be built a second time.
