@@ -1,18 +1,21 @@
-//! The accept loop: one task a connection, at most so many.
+//! The accept loop: one task per connection, at most so many in all, and of one address no more than its share.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::CallerKey;
 use crate::connection::{Connections, End};
-use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED};
+use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED, refused};
 use crate::phase::{Phase, PhaseWatch};
+use crate::quota::{Full, Hold, Quota};
 use crate::spread::Spread;
 
 /// Pause after the system refused to accept, for lack of descriptors usually. The backlog
@@ -23,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     connections: Arc<Connections>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Quota>,
     spread: Spread,
     phase: watch::Receiver<Phase>,
     open: TaskTracker,
@@ -41,9 +44,10 @@ impl Acceptor {
     pub(crate) fn new(
         connections: Arc<Connections>,
         max_connections: usize,
+        caller_share_percent: u32,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Quota::new(max_connections, caller_share_percent);
         let (open, ends) = (TaskTracker::new(), Arc::default());
         Self { connections, slots, spread: Spread::default(), phase, open, ends }
     }
@@ -52,7 +56,7 @@ impl Acceptor {
     pub(crate) async fn accept_from(&self, listener: TcpListener) -> Infallible {
         loop {
             match listener.accept().await {
-                Ok((stream, _peer)) => self.welcome(stream),
+                Ok((stream, peer)) => self.welcome(stream, peer.ip()),
                 Err(why) => {
                     tracing::warn!(%why, "the system refused a connection");
                     sleep(PAUSE).await;
@@ -80,24 +84,24 @@ impl Acceptor {
         self.ends.calls_cut.load(Ordering::Relaxed)
     }
 
-    fn welcome(&self, stream: TcpStream) {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+    fn welcome(&self, stream: TcpStream, peer: IpAddr) {
+        let slot = match self.slots.take(&CallerKey::of_address(peer), 1) {
+            Ok(slot) => slot,
             // Closed at once, the client knows that nothing was sent and goes elsewhere.
-            metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
-            tracing::debug!("connection refused: too many are open");
-            return;
+            Err(full) => return refuse(full, peer),
         };
         if let Err(why) = stream.set_nodelay(true) {
             tracing::debug!(%why, "connection left before it was served");
             return;
         }
-        self.open.spawn(self.serve(stream, slot));
+        self.open.spawn(self.serve(stream, peer, slot));
     }
 
     fn serve(
         &self,
         stream: TcpStream,
-        slot: OwnedSemaphorePermit,
+        peer: IpAddr,
+        slot: Hold,
     ) -> impl Future<Output = ()> + Send + use<> {
         let connections = self.connections.clone();
         let ends = self.ends.clone();
@@ -106,7 +110,7 @@ impl Acceptor {
         async move {
             let open = metrics::gauge!(CONNECTIONS);
             open.increment(1.0);
-            if let End::Cut { calls } = connections.serve(stream, fraction, phase).await {
+            if let End::Cut { calls } = connections.serve(stream, peer, fraction, phase).await {
                 ends.connections_cut.fetch_add(1, Ordering::Relaxed);
                 ends.calls_cut
                     .fetch_add(u64::try_from(calls).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -115,4 +119,14 @@ impl Acceptor {
             drop(slot);
         }
     }
+}
+
+fn refuse(full: Full, peer: IpAddr) {
+    let bound = match full {
+        Full::Bound => "connections",
+        Full::Share => "caller_connections",
+    };
+    refused(bound);
+    metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
+    tracing::debug!(%peer, bound, "connection refused: too many are open");
 }

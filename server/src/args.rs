@@ -3,6 +3,7 @@
 //! clap only collects text; [`ServeArgs::validate`] and [`LogArgs::validate`] judge all of it at
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
+mod fairness;
 mod judge;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use fairness::FairnessArgs;
 use judge::{DAY, Judge, TICK};
 
 use crate::ServeConfig;
@@ -67,7 +69,7 @@ pub struct ServeArgs {
     #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value = "1")]
     worker_threads: String,
     /// Most open connections
-    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "10000")]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
     max_connections: String,
     /// Most open streams of one connection
     #[arg(long, env = "MAX_CONCURRENT_STREAMS", value_name = "N", default_value = "100")]
@@ -84,6 +86,8 @@ pub struct ServeArgs {
     /// Deadline of a call whose caller names none
     #[arg(long, env = "DEFAULT_DEADLINE", value_name = "TIME", default_value = "15s")]
     default_deadline: String,
+    #[command(flatten)]
+    fairness: FairnessArgs,
     /// Interval of the readiness checks, and the time one may take
     #[arg(long, env = "READINESS_INTERVAL", value_name = "TIME", default_value = "1s")]
     readiness_interval: String,
@@ -158,6 +162,7 @@ impl ServeArgs {
                 1_024..=1 << 30,
             ),
             default_deadline: judge.time("--default-deadline", &self.default_deadline, TICK..=DAY),
+            fairness: self.fairness.judged(&mut judge),
             readiness_interval: judge.time(
                 "--readiness-interval",
                 &self.readiness_interval,

@@ -3,12 +3,13 @@
 //! Promised: a connection ends within its age, a grace, and the server's drain, whatever its
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -18,11 +19,15 @@ use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
+use crate::streams::Streams;
 use crate::tls::Tls;
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
 /// that does not is stopped or gone, and waiting for it would spend the drain on nobody.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What one stream may have written that its peer has not read; beyond it the stream waits, and is cut at its deadline.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +45,7 @@ pub(crate) enum End {
 /// What all connections of a server share.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
     tls: Option<Arc<Tls>>,
     calls: Arc<Calls>,
     config: ServeConfig,
@@ -56,10 +61,11 @@ enum Reason {
 
 impl Connections {
     pub(crate) fn new(calls: Arc<Calls>, tls: Option<Arc<Tls>>, config: ServeConfig) -> Self {
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams);
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.max_concurrent_streams)
+            .max_send_buf_size(UNREAD_BYTES_MAX)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
         Self { http2, tls, calls, config }
@@ -70,10 +76,11 @@ impl Connections {
     pub(crate) async fn serve(
         &self,
         stream: TcpStream,
+        peer: IpAddr,
         fraction: f64,
         mut phase: PhaseWatch,
     ) -> End {
-        let end = self.live(stream, fraction, &mut phase).await;
+        let end = self.live(stream, peer, fraction, &mut phase).await;
         let cause = match end {
             End::Handshake => "handshake",
             End::Peer => "peer",
@@ -88,15 +95,21 @@ impl Connections {
         end
     }
 
-    async fn live(&self, stream: TcpStream, fraction: f64, phase: &mut PhaseWatch) -> End {
+    async fn live(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        fraction: f64,
+        phase: &mut PhaseWatch,
+    ) -> End {
         match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => match self.shake(handshake::plain(stream), phase).await {
-                Some(stream) => self.converse(stream, fraction, phase).await,
+                Some(stream) => self.converse(stream, peer, fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some(stream) => self.converse(stream, fraction, phase).await,
+                    Some(stream) => self.converse(stream, peer, fraction, phase).await,
                     None => End::Handshake,
                 }
             }
@@ -122,12 +135,18 @@ impl Connections {
         }
     }
 
-    async fn converse<S>(&self, stream: S, fraction: f64, phase: &mut PhaseWatch) -> End
+    async fn converse<S>(
+        &self,
+        stream: S,
+        peer: IpAddr,
+        fraction: f64,
+        phase: &mut PhaseWatch,
+    ) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone() };
+        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone(), peer };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {

@@ -25,7 +25,7 @@ use crate::connection::Connections;
 use crate::health::{Health, Readiness};
 use crate::phase::Phase;
 use crate::tls::{Contents, Tls};
-use crate::{Bound, ServeConfig, Signals, admin};
+use crate::{Bound, ServeConfig, Signals, admin, descriptors};
 
 /// The time in which cut-off connections are expected to be gone.
 pub const CUT: Duration = Duration::from_secs(1);
@@ -70,7 +70,9 @@ impl Bound {
         ];
         let (tls, _reloading) = tls.map(start_reloading).unzip();
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
-        let acceptor = Acceptor::new(connections, config.max_connections, phase.subscribe());
+        let fitting = descriptors::fit(config.max_connections);
+        let share = config.fairness.caller_share_percent;
+        let acceptor = Acceptor::new(connections, fitting, share, phase.subscribe());
         let mut accepting = Box::pin(acceptor.accept_from(listener));
 
         let signal = tokio::select! {

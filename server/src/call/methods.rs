@@ -19,7 +19,7 @@ use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
 /// A method and its metric handles, looked up once.
 pub(crate) struct Method {
     name: String,
-    unary: bool,
+    shape: Shape,
     infrastructure: bool,
     started: Counter,
     retried: Counter,
@@ -27,16 +27,27 @@ pub(crate) struct Method {
     durations: [OnceLock<Histogram>; CODES],
 }
 
+/// How many messages go which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One message is answered by one message.
+    Unary,
+    /// One message is answered by a stream.
+    ServerStreaming,
+    /// The client may send messages for as long as it likes.
+    ClientStreaming,
+}
+
 /// gRPC's codes are 0 to 16.
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, unary: bool) -> Arc<Self> {
+    fn new(name: String, shape: Shape) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
         let durations = std::array::from_fn(|_code| OnceLock::new());
-        Arc::new(Self { name, unary, infrastructure, started, retried, durations })
+        Arc::new(Self { name, shape, infrastructure, started, retried, durations })
     }
 
     /// `package.Service/Method`, or `other`.
@@ -46,10 +57,15 @@ impl Method {
 
     /// Whether one message is answered by one message.
     pub(crate) fn is_unary(&self) -> bool {
-        self.unary
+        self.shape == Shape::Unary
     }
 
-    /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
+    /// Whether the request is one message, which then has to be here within a bound.
+    pub(crate) fn takes_one_message(&self) -> bool {
+        self.shape != Shape::ClientStreaming
+    }
+
+    /// Health and reflection: not work, so with a bound of their own and not counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
     }
@@ -98,11 +114,11 @@ impl Methods {
             for file in FileDescriptorSet::decode(*encoded)?.file {
                 let methods = methods_in(&file, services);
                 known.extend(
-                    methods.map(|(name, unary)| (format!("/{name}"), Method::new(name, unary))),
+                    methods.map(|(name, shape)| (format!("/{name}"), Method::new(name, shape))),
                 );
             }
         }
-        Ok(Self { known, other: Method::new("other".to_owned(), false) })
+        Ok(Self { known, other: Method::new("other".to_owned(), Shape::ServerStreaming) })
     }
 
     pub(crate) fn find(&self, path: &str) -> Arc<Method> {
@@ -110,11 +126,11 @@ impl Methods {
     }
 }
 
-/// Names of the methods of these services in a file, and whether each is unary.
+/// Names of the methods of these services in a file, and the shape of each.
 fn methods_in<'file>(
     file: &'file FileDescriptorProto,
     services: &'file [&str],
-) -> impl Iterator<Item = (String, bool)> + 'file {
+) -> impl Iterator<Item = (String, Shape)> + 'file {
     let full_name = |service: &ServiceDescriptorProto| match file.package() {
         "" => service.name().to_owned(),
         package => format!("{package}.{}", service.name()),
@@ -123,12 +139,16 @@ fn methods_in<'file>(
     let served = named.filter(|(name, _)| services.contains(&name.as_str()));
     served.flat_map(|(prefix, service)| {
         let name = move |method: &MethodDescriptorProto| format!("{prefix}/{}", method.name());
-        service.method.iter().map(move |method| (name(method), is_unary(method)))
+        service.method.iter().map(move |method| (name(method), shape_of(method)))
     })
 }
 
-fn is_unary(method: &MethodDescriptorProto) -> bool {
-    !method.client_streaming() && !method.server_streaming()
+fn shape_of(method: &MethodDescriptorProto) -> Shape {
+    match (method.client_streaming(), method.server_streaming()) {
+        (false, false) => Shape::Unary,
+        (false, true) => Shape::ServerStreaming,
+        (true, _) => Shape::ClientStreaming,
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +163,8 @@ mod tests {
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
-        assert!(!methods.find("/grpc.health.v1.Health/Watch").is_unary());
+        let watch = methods.find("/grpc.health.v1.Health/Watch");
+        assert!(!watch.is_unary() && watch.takes_one_message());
         let not_served = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         assert_eq!(methods.find(not_served).name(), "other");
         let made_up = methods.find("/grpc.health.v1.Health/Made-up-7");

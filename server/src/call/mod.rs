@@ -16,6 +16,7 @@ mod trace;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) use body::ResponseBody;
 pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
+use crate::caller::CallerKey;
+
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
 use methods::Method;
@@ -51,6 +54,8 @@ pub(crate) struct Calls {
     pub(crate) totals: Arc<Totals>,
     pub(crate) max_message_bytes: u32,
     pub(crate) default_deadline: Duration,
+    pub(crate) max_deadline: Duration,
+    pub(crate) body_timeout: Duration,
 }
 
 /// The calls of one connection.
@@ -58,6 +63,7 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) peer: IpAddr,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
@@ -69,8 +75,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
         let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
-        let calls = self.calls.clone();
-        let answer = async move { Ok(calls.answer(request, &method, record).await) };
+        let (connection, calls) = (self.clone(), self.calls.clone());
+        let answer = async move { Ok(calls.answer(request, &connection, &method, record).await) };
         Box::pin(answer.instrument(span))
     }
 }
@@ -78,20 +84,26 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 impl Calls {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
-        let admitted = self.admission.admit(method).and_then(|permit| {
+        let caller = CallerKey::of_address(connection.peer);
+        let admitted = self.admission.admit(method, &caller, &connection.activity);
+        let admitted = admitted.and_then(|hold| {
             let default = method.is_unary().then_some(self.default_deadline);
-            Ok((permit, Deadline::of(request.headers(), default)?))
+            Ok((hold, Deadline::of(request.headers(), default, self.max_deadline)?))
         });
-        let (permit, deadline) = match admitted {
+        let (hold, deadline) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
         };
-        record.hold(permit);
-        match self.serve(request, deadline).await {
+
+        record.hold(hold);
+        request.extensions_mut().insert(self.admission.caller(caller));
+        let due = method.takes_one_message().then(|| now() + self.body_timeout);
+        match self.serve(request, deadline, due).await {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
@@ -101,13 +113,14 @@ impl Calls {
         &self,
         mut request: Request<Incoming>,
         deadline: Option<Deadline>,
+        due: Option<Instant>,
     ) -> Result<Response<tonic::body::Body>, Status> {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
         let encoding = Encoding::take(request.headers_mut());
         let max = self.max_message_bytes;
-        let request = request.map(|body| RequestBody::new(body, encoding, max));
+        let request = request.map(|body| RequestBody::new(body, encoding, max, due));
         let mut routes = self.routes.clone();
         let handler = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
         let answer = match deadline {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::Gauge;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::Code;
 use tracing::Span;
@@ -13,6 +13,7 @@ use tracing::Span;
 use super::methods::Method;
 use super::now;
 use crate::metrics::CALLS_IN_FLIGHT;
+use crate::quota::Hold;
 
 /// Counts over all connections of a server.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Totals {
         }
         let stream = Some(activity.begin(is_call));
         let totals = self.clone();
-        Record { method, totals, stream, span, began: now(), permit: None }
+        Record { method, totals, stream, span, began: now(), hold: None }
     }
 }
 
@@ -78,6 +79,11 @@ impl Activity {
             self.calls.fetch_add(1, Ordering::AcqRel);
         }
         OpenStream { activity: self, is_call }
+    }
+
+    /// Health and reflection calls in progress.
+    pub(super) fn watches(&self) -> usize {
+        self.open.load(Ordering::Acquire).saturating_sub(self.calls())
     }
 
     /// Calls in progress.
@@ -150,7 +156,7 @@ pub(crate) struct Record {
     totals: Arc<Totals>,
     span: Span,
     began: Instant,
-    permit: Option<OwnedSemaphorePermit>,
+    hold: Option<Hold>,
     /// `None` once the call has ended.
     stream: Option<OpenStream>,
 }
@@ -160,9 +166,9 @@ impl Record {
         &self.span
     }
 
-    /// Keeps the admission permit until the call ends.
-    pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
-        self.permit = permit;
+    /// Keeps what the call was admitted with until it ends.
+    pub(super) fn hold(&mut self, hold: Hold) {
+        self.hold = Some(hold);
     }
 
     /// The answer is complete. Only the first end counts.
@@ -177,7 +183,7 @@ impl Record {
     }
 
     fn close(&mut self, code: Code) {
-        self.permit = None;
+        self.hold = None;
         self.stream = None;
         if !self.method.is_infrastructure() {
             self.totals.in_flight.decrement(1.0);
