@@ -16,6 +16,7 @@
 pub mod backend;
 pub mod diagnosis;
 pub mod error;
+mod flows;
 pub mod lane;
 pub mod lineage;
 pub mod migrating;

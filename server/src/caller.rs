@@ -3,15 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::Extensions;
-
 use crate::quota::{Full, Hold, Quota};
 
-/// Whom a call is counted for: the caller that was authenticated, else the network that it came from.
+/// Whom a call is counted for: the network that it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum CallerKey {
-    /// An authenticated identity. All connections of it count together.
-    Principal(Arc<str>),
+pub(crate) enum CallerKey {
     /// An address. Of IPv6 the first 64 bits: each host has all the addresses of such a network.
     Network(IpAddr),
 }
@@ -28,10 +24,9 @@ impl CallerKey {
     }
 }
 
-/// The caller of a request, found in the request's extensions. Work that outlives its call, such as a queued command,
-/// is counted here.
+/// The caller of a call, and what its commands are counted with.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     key: CallerKey,
     queued: Arc<Quota>,
 }
@@ -40,27 +35,36 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
 
+tokio::task_local! {
+    static CALLER: Caller;
+}
+
 impl Caller {
     pub(crate) fn new(key: CallerKey, queued: Arc<Quota>) -> Self {
         Self { key, queued }
     }
 
-    /// Counts so many commands for the caller of the request with these extensions, until the answer is dropped: keep it
-    /// with the commands, not with the call, which may end before them. `None` where no server of ours serves.
-    ///
-    /// # Errors
-    /// [`TooMuch`], when all callers together or this one would have more commands under way than they may.
-    pub fn hold(extensions: &Extensions, commands: usize) -> Result<Option<Hold>, TooMuch> {
-        let Some(caller) = extensions.get::<Self>() else { return Ok(None) };
-        caller.queued.take(&caller.key, commands).map(Some).map_err(|full| {
-            let bound = match full {
-                Full::Bound => "queued",
-                Full::Share => "caller_queued",
-            };
-            crate::metrics::refused(bound);
-            TooMuch
-        })
+    /// Runs a handler for this caller.
+    pub(crate) async fn served<F: Future>(self, handler: F) -> F::Output {
+        CALLER.scope(self, handler).await
     }
+}
+
+/// Counts so many commands for the caller of the call that this task serves, until the answer is dropped: keep it with
+/// the commands, not with the call, which may end before them. To be asked where commands are queued, so that no way
+/// there can forget it. `None` outside of calls, where nobody is counted.
+///
+/// # Errors
+/// [`TooMuch`], when all callers together or this one would have more commands under way than they may.
+pub fn hold(commands: usize) -> Result<Option<Hold>, TooMuch> {
+    let Ok(caller) = CALLER.try_with(Clone::clone) else { return Ok(None) };
+    caller.queued.take(&caller.key, commands).map(Some).map_err(|full| {
+        crate::metrics::refused(match full {
+            Full::Bound => "queued",
+            Full::Share => "caller_queued",
+        });
+        TooMuch
+    })
 }
 
 #[cfg(test)]
@@ -69,6 +73,18 @@ mod tests {
 
     fn key(address: &str) -> CallerKey {
         CallerKey::of_address(address.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn commands_are_counted_for_the_caller_that_is_served_and_for_nobody_elsewhere() {
+        let queued = Quota::new(10, 50);
+        let served = |address| Caller::new(key(address), queued.clone());
+        assert!(hold(1_000).unwrap().is_none());
+        let held = served("10.0.0.1").served(async { hold(5) }).await.unwrap();
+        assert_eq!(served("10.0.0.1").served(async { hold(1) }).await.unwrap_err(), TooMuch);
+        assert!(served("10.0.0.2").served(async { hold(2) }).await.is_ok());
+        drop(held);
+        assert!(served("10.0.0.1").served(async { hold(5) }).await.is_ok());
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Fairness {
     pub caller_share_percent: u32,
     /// Health and reflection calls in progress; and 16 on one connection.
     pub max_watches: usize,
-    /// Commands that were accepted and are not done, counted by the service ([`Caller::hold`](crate::Caller::hold)).
+    /// Commands that were accepted and are not done, counted by the service ([`hold`](crate::hold)).
     pub max_queued: usize,
     /// Longest deadline; what callers ask for beyond it is cut.
     pub max_deadline: Duration,

@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::ServeConfig;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
 use crate::streams::Streams;
 use crate::tls::Tls;
+use crate::{PeerCertificate, ServeConfig};
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
 /// that does not is stopped or gone, and waiting for it would spend the drain on nobody.
@@ -104,12 +104,14 @@ impl Connections {
     ) -> End {
         match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => match self.shake(handshake::plain(stream), phase).await {
-                Some(stream) => self.converse(stream, peer, fraction, phase).await,
+                Some(stream) => self.converse(stream, (peer, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
                 match self.shake(handshake::encrypted(stream, acceptor), phase).await {
-                    Some(stream) => self.converse(stream, peer, fraction, phase).await,
+                    Some((stream, proved)) => {
+                        self.converse(stream, (peer, proved), fraction, phase).await
+                    }
                     None => End::Handshake,
                 }
             }
@@ -138,7 +140,7 @@ impl Connections {
     async fn converse<S>(
         &self,
         stream: S,
-        peer: IpAddr,
+        (peer, certificate): (IpAddr, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End
@@ -146,7 +148,12 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let calls = ConnectionCalls { calls: self.calls.clone(), activity: activity.clone(), peer };
+        let calls = ConnectionCalls {
+            calls: self.calls.clone(),
+            activity: activity.clone(),
+            certificate,
+            peer,
+        };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
         let reason = tokio::select! {
             ended = connection.as_mut() => {

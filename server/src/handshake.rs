@@ -13,6 +13,8 @@ use tokio::time::error::Elapsed;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::PeerCertificate;
+
 /// RFC 9113 §3.4.
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -40,15 +42,17 @@ where
     Ok(Prefaced { stream, replayed: 0 })
 }
 
-/// As [`plain`], after a TLS handshake.
+/// As [`plain`], after a TLS handshake, with what the client proved in it.
 pub(crate) async fn encrypted<S>(
     stream: S,
     acceptor: TlsAcceptor,
-) -> Result<Prefaced<TlsStream<S>>, HandshakeError>
+) -> Result<(Prefaced<TlsStream<S>>, Option<PeerCertificate>), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    plain(acceptor.accept(stream).await?).await
+    let stream = acceptor.accept(stream).await?;
+    let peer = PeerCertificate::of(stream.get_ref().1);
+    Ok((plain(stream).await?, peer))
 }
 
 /// A stream whose reader sees the preface once more.

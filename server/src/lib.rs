@@ -33,6 +33,7 @@ mod descriptors;
 mod handshake;
 mod health;
 mod metrics;
+mod peer;
 mod phase;
 mod problems;
 mod program;
@@ -46,8 +47,9 @@ mod streams;
 mod tls;
 
 pub use call::Deadline;
-pub use caller::{Caller, CallerKey, TooMuch};
+pub use caller::{TooMuch, hold};
 pub use config::{Fairness, ServeConfig};
+pub use peer::PeerCertificate;
 pub use problems::Problems;
 pub use program::program;
 pub use quota::Hold;

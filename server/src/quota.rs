@@ -7,6 +7,8 @@
 //! does within its deadline, `n` greedy callers hold `1/(n+1)` each and leave as much to everybody else. A caller that
 //! is alone and asks for little never notices.
 //!
+//! A weight of nothing is taken for one of one.
+//!
 //! Memory: a caller has an entry while it holds something, so entries are never more than the bound itself.
 
 use std::collections::HashMap;
@@ -26,15 +28,24 @@ pub(crate) struct Quota {
 #[derive(Debug, Default)]
 struct Held {
     all: u64,
-    by_caller: HashMap<CallerKey, u64>,
+    by_caller: HashMap<CallerKey, Own>,
+    flows: u64,
 }
 
-/// Part of a bound, given back when dropped.
+/// What one caller holds.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    weight: u64,
+    flow: u64,
+}
+
+/// Part of a bound, such as [`hold`](crate::hold) gives; given back when dropped.
 #[derive(Debug)]
 pub struct Hold {
     quota: Arc<Quota>,
     caller: CallerKey,
     weight: u64,
+    flow: u64,
 }
 
 /// Why nothing was given.
@@ -56,23 +67,25 @@ impl Quota {
 
     /// Gives the caller so much, or nothing.
     pub(crate) fn take(self: &Arc<Self>, caller: &CallerKey, weight: usize) -> Result<Hold, Full> {
-        let weight = u64::try_from(weight).unwrap_or(u64::MAX);
+        let weight = u64::try_from(weight.max(1)).unwrap_or(u64::MAX);
         let mut held = self.held();
-        let own = held.by_caller.get(caller).copied().unwrap_or(0);
-        fits(self.bound - held.all, own, weight, self.share_percent)?;
+        let known = held.by_caller.get(caller).copied();
+        let own = known.unwrap_or(Own { weight: 0, flow: held.flows });
+        fits(self.bound - held.all, own.weight, weight, self.share_percent)?;
 
         held.all += weight;
-        held.by_caller.insert(caller.clone(), own + weight);
+        held.flows += u64::from(known.is_none());
+        held.by_caller.insert(caller.clone(), Own { weight: own.weight + weight, ..own });
         drop(held);
-        Ok(Hold { quota: self.clone(), caller: caller.clone(), weight })
+        Ok(Hold { quota: self.clone(), caller: caller.clone(), weight, flow: own.flow })
     }
 
     fn give_back(&self, caller: &CallerKey, weight: u64) {
         let mut held = self.held();
         held.all -= weight;
         if let Entry::Occupied(mut own) = held.by_caller.entry(caller.clone()) {
-            *own.get_mut() -= weight;
-            if *own.get() == 0 {
+            own.get_mut().weight -= weight;
+            if own.get().weight == 0 {
                 own.remove();
             }
         }
@@ -81,6 +94,15 @@ impl Quota {
     fn held(&self) -> MutexGuard<'_, Held> {
         // No code that can panic runs under this lock.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// The same number for all that one caller holds, and another for each other caller: work of different callers can take
+    /// turns by it.
+    #[must_use]
+    pub fn flow(&self) -> u64 {
+        self.flow
     }
 }
 

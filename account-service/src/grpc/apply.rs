@@ -4,8 +4,11 @@
 //! that is wrong or refused fails alone. Trouble that will pass fails the call, so that the caller's channel sends all of
 //! it again; a defect fails its command only, so that one damaged account holds nobody else up.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use proto::{Failure, Fields, Reason, account::v1 as api};
+use server::TooMuch;
 use tonic::Status;
 
 use super::{
@@ -66,10 +69,16 @@ pub(super) async fn carry_out(
     commands: Vec<Parsed>,
     desk: &Desk,
 ) -> Result<Vec<api::Outcome>, Status> {
+    // Counted as one, so that a call is taken whole or not at all.
+    let hold = server::hold(commands.len()).map_err(|TooMuch| status::of_trouble(Trouble::Full))?;
+    let hold = hold.map(Arc::new);
     let outcomes = commands.into_iter().map(async |command| match command {
         Ok(command) => {
             let known = known_to(&command);
-            outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed), known)
+            outcome(
+                desk.carry_out_held(command, hold.clone()).await.map(|receipt| receipt.replayed),
+                known,
+            )
         }
         Err(wrong) => Ok(refused(wrong.reason(), wrong.message())),
     });

@@ -31,7 +31,7 @@ impl FairnessArgs {
         Fairness {
             caller_share_percent: judge.number("--caller-share", &self.caller_share, 1..=100),
             max_watches: judge.number("--max-watches", &self.max_watches, 1..=1_000_000),
-            max_queued: judge.number("--max-queued", &self.max_queued, 1..=1_000_000),
+            max_queued: judge.number("--max-queued", &self.max_queued, 1..=16_384),
             max_deadline: judge.time("--max-deadline", &self.max_deadline, TICK..=DAY),
             body_timeout: judge.time("--body-timeout", &self.body_timeout, TICK..=DAY),
         }

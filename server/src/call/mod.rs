@@ -38,6 +38,7 @@ pub(crate) use body::ResponseBody;
 pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
+use crate::PeerCertificate;
 use crate::caller::CallerKey;
 
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
@@ -63,6 +64,8 @@ pub(crate) struct Calls {
 pub(crate) struct ConnectionCalls {
     pub(crate) calls: Arc<Calls>,
     pub(crate) activity: Arc<Activity>,
+    /// What its client proved to be.
+    pub(crate) certificate: Option<PeerCertificate>,
     pub(crate) peer: IpAddr,
 }
 
@@ -71,7 +74,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(certificate) = self.certificate.clone() {
+            request.extensions_mut().insert(certificate);
+        }
+
         let method = self.calls.methods.find(request.uri().path());
         let span = trace::span(&method, request.headers());
         let record = self.calls.totals.begin(method.clone(), self.activity.clone(), span.clone());
@@ -84,7 +91,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 impl Calls {
     async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
@@ -101,9 +108,9 @@ impl Calls {
         };
 
         record.hold(hold);
-        request.extensions_mut().insert(self.admission.caller(caller));
         let due = method.takes_one_message().then(|| now() + self.body_timeout);
-        match self.serve(request, deadline, due).await {
+        let served = self.admission.caller(caller).served(self.serve(request, deadline, due));
+        match served.await {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }

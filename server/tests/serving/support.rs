@@ -16,7 +16,7 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use server::{Bound, Deadline, ServeConfig, Server, Signals, Summary, Trigger};
+use server::{Bound, Deadline, PeerCertificate, ServeConfig, Server, Signals, Summary, Trigger};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -31,8 +31,8 @@ use tonic_prost::ProstCodec;
 /// Longer than anything here takes; a test that gets here has failed.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(20);
 
-/// Answers `echo`; on `wait` waits for the gate; on `panic` panics; on `deadline` tells the
-/// milliseconds left. As a stream: one message, then the same.
+/// Answers `echo`; on `peer` tells the client's certificate; on `wait` waits for the gate; on
+/// `panic` panics; on `deadline` tells the milliseconds left. As a stream: one message, then the same.
 #[derive(Clone)]
 pub(crate) struct Probe {
     gate: watch::Receiver<bool>,
@@ -64,6 +64,10 @@ impl Probe {
                 opened.map(|_open| "waited".to_owned()).map_err(|_| Status::aborted("no gate"))
             }
             "panic" => panic!("told to"),
+            "peer" => Ok(match request.extensions().get::<PeerCertificate>() {
+                Some(peer) => format!("{:?}", peer.der()),
+                None => "none".to_owned(),
+            }),
             "deadline" => match request.extensions().get::<Deadline>() {
                 Some(deadline) => Ok(deadline.remaining().as_millis().to_string()),
                 None => Ok("none".to_owned()),

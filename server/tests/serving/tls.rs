@@ -43,13 +43,21 @@ impl Authority {
         pod: &Pod,
         identity: Option<&Self>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_as(pod, identity.map(Self::issue)).await
+    }
+
+    async fn connect_as(
+        &self,
+        pod: &Pod,
+        identity: Option<(rcgen::Certificate, KeyPair)>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_safe_default_protocol_versions().unwrap();
         let builder = builder.with_root_certificates(roots);
-        let mut config = match identity.map(Self::issue) {
+        let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
@@ -110,6 +118,25 @@ async fn with_a_client_authority_only_its_clients_are_served() {
             assert!(client.call("Do", "hello", &[]).await.is_err());
         }
     }
+}
+
+#[tokio::test]
+async fn a_service_is_told_the_certificate_that_its_caller_proved_and_none_where_none_was_asked() {
+    let (directory, authority) = (TempDir::new().unwrap(), Authority::new());
+    let (_, files) = write_pair(directory.path(), &authority);
+    let client_ca = directory.path().join("ca.pem");
+    std::fs::write(&client_ca, authority.certificate.pem()).unwrap();
+    let told = async |files: TlsFiles, identity| {
+        let pod = Pod::start(config(files)).await;
+        let client = Client::over(authority.connect_as(&pod, identity).await.unwrap()).await;
+        client.call("Do", "peer", &[]).await.unwrap().answers().remove(0)
+    };
+
+    let (certificate, key) = authority.issue();
+    let wanted = format!("{:?}", certificate.der().as_ref());
+    let mutual = TlsFiles { client_ca: Some(client_ca), ..files.clone() };
+    assert_eq!(told(mutual, Some((certificate, key))).await, wanted);
+    assert_eq!(told(files, Some(authority.issue())).await, "none");
 }
 
 #[tokio::test]
