@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Config,
     desk::{self, Desk, DeskWorkers},
-    grpc::AccountService,
+    grpc::{AccountService, RULES},
     storage::{Store, Tables},
     sweeper,
 };
@@ -43,6 +43,7 @@ impl Service {
         let api = AccountService::new(desk.clone(), config.defaults);
         let bound = Server::new(config.serve)
             .service(AccountServiceServer::new(api))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(desk.clone()))
             .bind()

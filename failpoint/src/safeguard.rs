@@ -25,11 +25,13 @@ pub enum Safeguard {
     RefundRest,
     /// An order's id is derived from its key.
     DerivedIds,
+    /// A caller may do only what its rights say, and only to its own accounts.
+    Authorisation,
 }
 
 impl Safeguard {
     /// Every safeguard.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FenceCheck,
         Self::Tombstone,
         Self::DeclineMemory,
@@ -39,6 +41,7 @@ impl Safeguard {
         Self::BatchDuplicates,
         Self::RefundRest,
         Self::DerivedIds,
+        Self::Authorisation,
     ];
 
     /// Whether ids are drawn without this safeguard. Derived ids would keep the harm of the others here from happening:
@@ -51,7 +54,8 @@ impl Safeguard {
             | Self::DeclineMemory
             | Self::SingleReserveId
             | Self::BatchDuplicates
-            | Self::RefundRest => false,
+            | Self::RefundRest
+            | Self::Authorisation => false,
         }
     }
 
@@ -66,6 +70,7 @@ impl Safeguard {
             Self::BatchDuplicates => "batch-duplicates",
             Self::RefundRest => "refund-rest",
             Self::DerivedIds => "derived-ids",
+            Self::Authorisation => "authorisation",
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     accounts::Accounts,
     args::{self, Config},
     desk::{self, Desk, DeskWorkers},
-    grpc::{CatalogApi, OrderApi},
+    grpc::{CatalogApi, OrderApi, RULES},
     guard::Guard,
     housekeeping::{self, Upkeep},
     ledger_link::Introducer,
@@ -114,6 +114,7 @@ impl Service {
         let bound = Server::new(config.serve)
             .service(OrderServiceServer::new(orders))
             .service(CatalogServiceServer::new(catalog))
+            .rules(RULES)
             .reflection(proto::DESCRIPTOR_SET)
             .readiness("database", move || is_ready(asked.clone()))
             .readiness("ledger", move || std::future::ready(link.is_ready()))

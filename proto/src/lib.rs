@@ -5,6 +5,7 @@
 //! - [`Currency`]: what they are counted in, and how finely.
 //! - [`id`]: the ids of accounts, products, reservations, …, each its own type.
 //! - [`Reason`] and [`Failure`]: every error a caller can see, with its gRPC code and details.
+//! - [`right`]: what callers may be allowed to do, by name.
 //! - [`field`] and [`page`]: request checks that both services share.
 //!
 //! Nothing here does I/O. What a service may refuse, and how it says so, is decided here alone.
@@ -43,6 +44,7 @@ pub mod id;
 pub mod money;
 pub mod page;
 pub mod reason;
+pub mod right;
 
 pub use currency::Currency;
 pub use failure::Failure;

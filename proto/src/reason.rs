@@ -81,6 +81,8 @@ reasons! {
     PaymentFailed = "PAYMENT_FAILED", FailedPrecondition, Some("E303");
     /// There is no payment for such an order on this account.
     PaymentNotFound = "PAYMENT_NOT_FOUND", NotFound, Some("E304");
+    /// The caller may not do this, or not to this account. Says nothing about what exists.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, None;
     /// There is no such product.
     ProductNotFound = "PRODUCT_NOT_FOUND", NotFound, None;
     /// Refunds would exceed what was captured.
@@ -103,6 +105,8 @@ reasons! {
     ReservationReleased = "RESERVATION_RELEASED", FailedPrecondition, None;
     /// The product would have more than 10^12 pieces.
     StockLimitExceeded = "STOCK_LIMIT_EXCEEDED", FailedPrecondition, None;
+    /// The caller is not known: no credential, or none that is valid.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, None;
     /// Something this service depends on is away; nothing was done.
     Unavailable = "UNAVAILABLE", Unavailable, None;
 }

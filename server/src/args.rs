@@ -3,6 +3,7 @@
 //! clap only collects text; [`ServeArgs::validate`] and [`LogArgs::validate`] judge all of it at
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
+mod auth;
 mod fairness;
 mod judge;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use auth::AuthArgs;
 use fairness::FairnessArgs;
 use judge::{DAY, Judge, TICK};
 
@@ -22,7 +24,7 @@ use crate::problems::Problems;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
-    /// Address of gRPC [default: every address, the service's own port]
+    /// Address of gRPC [default: the service's own port, on every address, but on loopback with --auth off]
     #[arg(long, env = "LISTEN", value_name = "IP:PORT")]
     listen: Option<String>,
     /// Address of the admin HTTP: /q/health/*, /q/metrics [default: every address, the
@@ -94,6 +96,8 @@ pub struct ServeArgs {
     /// How long checks must fail before readiness turns false
     #[arg(long, env = "READINESS_GRACE", value_name = "TIME", default_value = "5s")]
     readiness_grace: String,
+    #[command(flatten)]
+    auth: AuthArgs,
 }
 
 impl ServeArgs {
@@ -109,14 +113,18 @@ impl ServeArgs {
             self.tls_client_ca,
             &self.tls_reload_interval,
         );
+        let has_client_ca = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let listen = self.listen.as_deref();
+        let (auth, listen) = self.auth.validate(listen, defaults.listen, has_client_ca, &mut judge);
         ServeConfig {
-            listen: judge.address("--listen", self.listen.as_deref(), defaults.listen),
+            listen,
             admin_listen: judge.address(
                 "--admin-listen",
                 self.admin_listen.as_deref(),
                 defaults.admin_listen,
             ),
             tls,
+            auth,
             handshake_timeout: judge.time(
                 "--handshake-timeout",
                 &self.handshake_timeout,
@@ -257,6 +265,60 @@ mod tests {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }
         assert_eq!(told.lines().count(), 1 + flags.len(), "{told}");
+    }
+
+    #[test]
+    fn without_callers_identities_only_loopback_is_served_unless_the_contrary_is_said() {
+        let told = validated(&["--listen=0.0.0.0:7"]).unwrap_err().to_string();
+        for named in ["--listen (LISTEN)", "0.0.0.0:7", "--auth off", "--auth-insecure-listen"] {
+            assert!(told.contains(named), "{named} is missing in: {told}");
+        }
+        for good in ["127.0.0.1:7", "127.77.0.3:7", "[::1]:7"] {
+            assert!(validated(&[&format!("--listen={good}")]).is_ok(), "{good}");
+        }
+
+        let (serve, _) = validated(&["--auth-insecure-listen"]).unwrap();
+        assert_eq!(serve.listen, "0.0.0.0:50051".parse().unwrap());
+        let flags = ["--auth-insecure-listen=true", "--listen=192.0.2.1:7"];
+        assert!(validated(&flags).is_ok());
+        assert!(validated(&["--auth-insecure-listen=false", "--listen=192.0.2.1:7"]).is_err());
+    }
+
+    #[test]
+    fn a_mode_wants_the_flags_that_it_needs_and_no_others() {
+        let tokens = ["--auth-jwks=k", "--auth-issuer=i", "--auth-audience=a"];
+        let certificate = ["--tls-certificate=c", "--tls-key=k", "--tls-client-ca=ca"];
+        let header = ["--auth-trusted-header=l5d-client-id", "--auth-trusted-peers=10.0.0.0/8"];
+        let roles = ["--auth-roles=r"];
+        let with = |mode: &'static str, more: &[&[&'static str]]| {
+            validated(&[&[mode][..], &more.concat()].concat())
+        };
+
+        let (serve, _) = with("--auth=jwt", &[&tokens]).unwrap();
+        let auth = serve.auth.unwrap();
+        assert_eq!(serve.listen, "0.0.0.0:50051".parse().unwrap());
+        assert!(auth.tokens.is_some() && auth.certificates.is_none());
+        let (serve, _) = with("--auth=both", &[&tokens, &certificate, &roles]).unwrap();
+        let auth = serve.auth.unwrap();
+        assert!(auth.tokens.is_some() && auth.certificates.is_some());
+        assert!(with("--auth=mtls", &[&header, &roles]).is_ok());
+
+        for (mode, more, named) in [
+            ("--auth=on", vec![], vec!["--auth (AUTH)"]),
+            ("--auth=jwt", vec![], vec!["--auth-jwks", "--auth-issuer", "--auth-audience"]),
+            ("--auth=mtls", vec![&roles[..]], vec!["--auth (AUTH)", "--tls-client-ca"]),
+            ("--auth=mtls", vec![&certificate[..]], vec!["--auth-roles (AUTH_ROLES)"]),
+            ("--auth=off", vec![&roles[..]], vec!["--auth-roles (AUTH_ROLES)"]),
+            ("--auth=off", vec![&tokens[..1]], vec!["--auth-jwks (AUTH_JWKS)"]),
+            ("--auth=jwt", vec![&tokens, &header[..]], vec!["--auth-trusted-header"]),
+            ("--auth=mtls", vec![&header[..1], &roles], vec!["--auth-trusted-peers"]),
+            ("--auth=jwt", vec![&tokens, &["--auth-insecure-listen"]], vec!["for --auth off"]),
+        ] {
+            let told = with(mode, &more).unwrap_err().to_string();
+            for named in named {
+                assert!(told.contains(named), "{named} is missing in: {told}");
+            }
+        }
     }
 
     #[test]

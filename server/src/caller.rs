@@ -3,23 +3,36 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::auth::{Kind, Principal};
 use crate::quota::{Full, Hold, Quota};
 
-/// Whom a call is counted for: the network that it came from.
+/// Whom a call is counted for: the caller that was authenticated, else the network that it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CallerKey {
-    /// An address. Of IPv6 the first 64 bits: each host has all the addresses of such a network.
-    Network(IpAddr),
+    /// An identity. All connections of it count together.
+    Principal(Kind, Arc<str>),
+    /// An address. Of IPv6 the first 64 bits: each host has all the addresses of such a network. `None`: its connection
+    /// has ended already.
+    Network(Option<IpAddr>),
 }
 
 impl CallerKey {
+    pub(crate) fn of(principal: &Principal, address: Option<IpAddr>) -> Self {
+        match principal.kind() {
+            Kind::Anonymous => address.map_or(Self::Network(None), Self::of_address),
+            kind @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => {
+                Self::Principal(kind, principal.id().into())
+            }
+        }
+    }
+
     pub(crate) fn of_address(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => {
                 let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-                Self::Network(network.into())
+                Self::Network(Some(network.into()))
             }
-            address @ IpAddr::V4(_) => Self::Network(address),
+            address @ IpAddr::V4(_) => Self::Network(Some(address)),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::TlsFiles;
+use crate::auth::AuthConfig;
 
 /// How to listen, what to admit, and how to leave.
 ///
@@ -19,6 +20,8 @@ pub struct ServeConfig {
     pub admin_listen: SocketAddr,
     /// `None`: plain text. The admin HTTP is always plain: kubelet and Prometheus are its callers.
     pub tls: Option<TlsFiles>,
+    /// How callers are recognised. `None`: they are not asked, and may do everything.
+    pub auth: Option<AuthConfig>,
 
     /// Time from accept to the end of the HTTP/2 preface, TLS included. A connection that is not done by
     /// then is dropped, so half-open handshakes hold neither memory nor the exit.
@@ -103,11 +106,12 @@ impl Default for Fairness {
 }
 
 impl ServeConfig {
-    /// The defaults, on every address and these two ports.
+    /// The defaults, on these two ports: gRPC on loopback, since callers are not asked who they are, the admin HTTP on
+    /// every address.
     #[must_use]
     pub fn on_ports(grpc: u16, admin: u16) -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, grpc)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, grpc)),
             admin_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, admin)),
             ..Self::default()
         }
@@ -121,6 +125,7 @@ impl Default for ServeConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            auth: None,
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,
             max_connections: 4_096,

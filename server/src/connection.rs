@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::Peer;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::handshake::{self, HandshakeError};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
@@ -148,6 +149,7 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
+        let peer = Peer::new(Some(peer), certificate.as_ref());
         let calls = ConnectionCalls {
             calls: self.calls.clone(),
             activity: activity.clone(),

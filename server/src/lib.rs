@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
-//! record and span → admission → deadline → panic guard → decompression and message size → the service.
+//! record and span → caller and rights → admission → deadline → panic guard → decompression and message size → the service.
 //! Requests may come compressed with gzip or zstd, for every service; answers never are.
 
 pub mod args;
@@ -25,6 +25,7 @@ pub mod logging;
 
 mod accept;
 mod admin;
+mod auth;
 mod call;
 mod caller;
 mod config;
@@ -46,6 +47,10 @@ mod stop;
 mod streams;
 mod tls;
 
+pub use auth::{
+    Access, AuthConfig, AuthError, CertificateConfig, Forwarded, KeysError, Kind, NotOwned, Owned,
+    Principal, Right, RolesError, Rules, Scope, TokenConfig,
+};
 pub use call::Deadline;
 pub use caller::{TooMuch, hold};
 pub use config::{Fairness, ServeConfig};

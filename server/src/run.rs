@@ -68,6 +68,7 @@ impl Bound {
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }
             }),
         ];
+        let _watching = calls.gate.clone().map(|gate| Background::spawn(gate.keep_reloading()));
         let (tls, _reloading) = tls.map(start_reloading).unzip();
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
         let fitting = descriptors::fit(config.max_connections);

@@ -1,5 +1,6 @@
 //! Putting a server together and binding it. Running it is [`run`](crate::run).
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -17,6 +18,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::auth::{Access, AuthError, Gate, Rules};
 use crate::call::{Admission, Calls, Methods, Totals};
 use crate::health::{Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
@@ -29,6 +31,7 @@ pub struct Server {
     routes: Routes,
     services: Vec<&'static str>,
     descriptor_sets: Vec<&'static [u8]>,
+    rules: Option<Rules>,
     checks: Vec<Check>,
 }
 
@@ -96,6 +99,15 @@ pub enum BindError {
     /// The certificates cannot be used.
     #[error("cannot serve TLS")]
     Tls(#[from] TlsError),
+    /// Callers cannot be told apart.
+    #[error("cannot recognise callers")]
+    Auth(#[from] AuthError),
+    /// Callers are to be asked for their rights, and it was not said which.
+    #[error("there are no rules for callers")]
+    NoRules,
+    /// Methods without a rule, or rules without a method: a mistake in the program.
+    #[error("rules and methods differ: {}", .0.join(", "))]
+    Rules(Vec<String>),
     /// A descriptor set does not decode.
     #[error("bad descriptor set")]
     Descriptors(#[source] prost::DecodeError),
@@ -113,6 +125,7 @@ impl Server {
             routes: Routes::default(),
             services: Vec::new(),
             descriptor_sets: Vec::new(),
+            rules: None,
             checks: Vec::new(),
         }
     }
@@ -130,6 +143,15 @@ impl Server {
     #[must_use]
     pub fn reflection(mut self, descriptor_set: &'static [u8]) -> Self {
         self.descriptor_sets.push(descriptor_set);
+        self
+    }
+
+    /// Says who may call which method. Health is open to anybody, since a load balancer's probe has no credential;
+    /// reflection to every caller whose credential is valid, whatever its rights: it shows the contract, which a caller
+    /// needs to know, and no data. Where callers are not asked who they are the table is checked all the same.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = Some(rules);
         self
     }
 
@@ -154,7 +176,8 @@ impl Server {
         // Before any metric handle is made: handles belong to the recorder of their birth.
         crate::metrics::recorder();
         let health = Health::new();
-        let calls = Arc::new(self.calls(health.clone())?);
+        let gate = self.gate()?;
+        let calls = Arc::new(self.calls(health.clone(), gate)?);
         let tls = self.config.tls.clone().map(Tls::load).transpose()?;
         let (listener, grpc) = listen(self.config.listen).await?;
         let (admin_listener, admin) = listen(self.config.admin_listen).await?;
@@ -164,7 +187,13 @@ impl Server {
         Ok(Bound { config, listener, admin_listener, addresses, tls, health, checks, calls, phase })
     }
 
-    fn calls(&self, health: Arc<Health>) -> Result<Calls, BindError> {
+    fn gate(&self) -> Result<Option<Arc<Gate>>, BindError> {
+        let Some(auth) = self.config.auth.clone() else { return Ok(None) };
+        let rules = self.rules.ok_or(BindError::NoRules)?;
+        Ok(Some(Gate::load(auth, rules)?))
+    }
+
+    fn calls(&self, health: Arc<Health>, gate: Option<Arc<Gate>>) -> Result<Calls, BindError> {
         let sets: Vec<&[u8]> =
             OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
         let services: Vec<&str> =
@@ -172,9 +201,17 @@ impl Server {
         let grpc_health = GrpcHealth { health, services: self.services.clone() };
         let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
         let routes = add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?;
+        let rows = self.rules.iter().flat_map(|rules| rules.methods).copied();
+        let rules: HashMap<_, _> = OWN_RULES.into_iter().chain(rows).collect();
+        let methods = Methods::of(&sets, &services, &rules).map_err(BindError::Descriptors)?;
+        let odd = methods.at_odds_with(&rules);
+        if self.rules.is_some() && !odd.is_empty() {
+            return Err(BindError::Rules(odd));
+        }
         Ok(Calls {
             routes: routes.prepare(),
-            methods: Methods::of(&sets, &services).map_err(BindError::Descriptors)?,
+            methods,
+            gate,
             admission: Admission::new(&self.config),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
@@ -197,6 +234,13 @@ const OWN_SERVICES: [&str; 3] = [
     tonic_health::pb::health_server::SERVICE_NAME,
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
+
+const OWN_RULES: [(&str, Access); 4] = [
+    ("grpc.health.v1.Health/Check", Access::Open),
+    ("grpc.health.v1.Health/Watch", Access::Open),
+    ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Authenticated),
+    ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Authenticated),
 ];
 
 impl Bound {

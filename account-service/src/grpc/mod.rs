@@ -6,13 +6,16 @@
 mod apply;
 mod encode;
 mod parse;
+mod rules;
 mod status;
 
 use proto::account::v1::{self as api, account_service_server};
+use server::Scope;
 use tonic::{Request, Response, Status};
 
 pub use parse::Defaults;
 pub(crate) use parse::default_ttl;
+pub(crate) use rules::RULES;
 
 use crate::{
     desk::Desk,
@@ -57,7 +60,9 @@ impl account_service_server::AccountService for AccountService {
     }
 
     async fn get_account(&self, request: Request<api::GetAccountRequest>) -> Answer<api::Account> {
+        let scope = Scope::of(request.extensions());
         let id = parse::get_account(request.into_inner())?;
+        let id = id.within(&scope).map_err(status::not_owned)?;
         let account = self.desk.account(id).await.map_err(status::of_trouble)?;
         let account = account.ok_or_else(|| status::of_refusal(Refusal::AccountNotFound))?;
         Ok(Response::new(encode::account(&account)))
@@ -133,7 +138,9 @@ impl account_service_server::AccountService for AccountService {
         &self,
         request: Request<api::ListEntriesRequest>,
     ) -> Answer<api::ListEntriesReply> {
+        let scope = Scope::of(request.extensions());
         let page = parse::list_entries(request.into_inner())?;
+        let page = page.within(&scope).map_err(status::not_owned)?;
         let entries = self.desk.entries(page).await.map_err(status::of_trouble)?;
         let entries = entries.ok_or_else(|| status::of_refusal(Refusal::AccountNotFound))?;
         Ok(Response::new(api::ListEntriesReply {

@@ -10,6 +10,7 @@ use proto::{
     money::MoneyError,
     page::{self, PageError},
 };
+use server::Owned;
 
 use crate::{
     ledger::{Capture, Entry, OpenAccount, PostDeposit, PostRefund, Release, Reserve},
@@ -64,10 +65,10 @@ pub(super) fn deposit(request: api::DepositRequest) -> Result<PostDeposit, Failu
     })
 }
 
-pub(super) fn get_account(request: api::GetAccountRequest) -> Result<AccountId, Failure> {
+pub(super) fn get_account(request: api::GetAccountRequest) -> Result<Owned<AccountId>, Failure> {
     let mut fields = Fields::default();
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
-    fields.finish(|| account_id)
+    fields.finish(|| account_id.map(|id| Owned::new(id.get(), id)))
 }
 
 pub(super) fn reserve(
@@ -152,7 +153,7 @@ pub(super) fn get_reservation(
     fields.finish(|| Some((account_id?, reserve_id?)))
 }
 
-pub(super) fn list_entries(request: api::ListEntriesRequest) -> Result<Page, Failure> {
+pub(super) fn list_entries(request: api::ListEntriesRequest) -> Result<Owned<Page>, Failure> {
     let mut fields = Fields::default();
     let account_id = fields.check("account_id", AccountId::new(request.account_id));
     let limit = fields.check("page_size", page::size(request.page_size));
@@ -161,7 +162,10 @@ pub(super) fn list_entries(request: api::ListEntriesRequest) -> Result<Page, Fai
         Some(id) => fields.check("page_token", before(id, &request.page_token)),
         None => None,
     };
-    fields.finish(|| Some(Page { account_id: account_id?, before: before?, limit: limit? }))
+    fields.finish(|| {
+        let page = Page { account_id: account_id?, before: before?, limit: limit? };
+        Some(Owned::new(page.account_id.get(), page))
+    })
 }
 
 /// The token of the page after these lines; empty when the account's first line is among them.

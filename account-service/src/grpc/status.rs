@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::{Failure, Reason};
+use server::NotOwned;
 use tonic::Status;
 
 use crate::{
@@ -32,6 +33,11 @@ pub(super) fn of_refusal(refusal: Refusal) -> Status {
 
 pub(super) fn of_trouble(trouble: Trouble) -> Status {
     failure(trouble).into()
+}
+
+/// The same for an account that exists and for one that does not.
+pub(super) fn not_owned(_: NotOwned) -> Status {
+    Failure::new(Reason::PermissionDenied, "the account is none of the caller's").into()
 }
 
 pub(super) fn ledger_mismatch(meant: &str, own: &str) -> Status {

@@ -4,7 +4,9 @@ mod catalog;
 mod encode;
 mod orders;
 mod parse;
+mod rules;
 mod status;
 
 pub use catalog::CatalogApi;
 pub use orders::OrderApi;
+pub(crate) use rules::RULES;

@@ -11,7 +11,7 @@ use proto::{
     },
     page,
 };
-use server::Deadline;
+use server::{Deadline, Scope};
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Request, Response, Status};
 
@@ -47,9 +47,11 @@ impl OrderService for OrderApi {
     ) -> Result<Response<PlaceOrderReply>, Status> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
+        let scope = Scope::of(request.extensions());
         let message = request.into_inner();
         let products: Vec<_> = message.lines.iter().map(|line| line.product_id).collect();
-        let (request, on_duplicate) = parse::place_order(message, self.currency)?;
+        let parsed = parse::place_order(message, self.currency)?;
+        let (request, on_duplicate) = parsed.within(&scope).map_err(status::not_owned)?;
         let on_duplicate = on_duplicate.unwrap_or(self.on_duplicate);
         match self.placement.place(request, on_duplicate, deadline).await {
             Ok(placed) => Ok(Response::new(encode::placed(placed))),
@@ -61,8 +63,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<Order>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
         Ok(Response::new(encode::order(&order)))
@@ -72,7 +76,9 @@ impl OrderService for OrderApi {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersReply>, Status> {
-        let (account, after, size) = parse::orders_page(request.into_inner())?;
+        let scope = Scope::of(request.extensions());
+        let page = parse::orders_page(request.into_inner())?;
+        let (account, after, size) = page.within(&scope).map_err(status::not_owned)?;
         // One more than asked for says whether there is a next page.
         let page = (account, after, size + 1);
         let mut orders = self.desk.orders(page).await.map_err(status::of_trouble)?;
@@ -90,8 +96,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderReply>, Status> {
+        let scope = Scope::of(request.extensions());
         let CancelOrderRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let cancelled = self.desk.cancel(account, order_id).await.map_err(status::of_trouble)?;
         let cancelled =
             cancelled.ok_or_else(|| status::not_found(Reason::OrderNotFound, "order"))?;
@@ -106,8 +114,10 @@ impl OrderService for OrderApi {
         &self,
         request: Request<GetPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
+        let scope = Scope::of(request.extensions());
         let GetPaymentRequest { account_id, order_id } = request.into_inner();
-        let (account, order_id) = parse::order_name(account_id, &order_id)?;
+        let name = parse::order_name(account_id, &order_id)?;
+        let (account, order_id) = name.within(&scope).map_err(status::not_owned)?;
         let order = self.desk.order(account, order_id).await.map_err(status::of_trouble)?;
         let order = order.ok_or_else(|| status::not_found(Reason::PaymentNotFound, "payment"))?;
         Ok(Response::new(encode::payment(&order)))

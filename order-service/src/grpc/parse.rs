@@ -12,6 +12,7 @@ use proto::{
     },
     page,
 };
+use server::Owned;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ pub(super) fn orders_list(account: AccountId) -> String {
 pub(super) fn place_order(
     message: PlaceOrderRequest,
     default: Currency,
-) -> Result<(Request, Option<OnDuplicate>), Failure> {
+) -> Result<Owned<(Request, Option<OnDuplicate>)>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
     let key = fields.check("idempotency_key", IdempotencyKey::new(message.idempotency_key));
@@ -61,7 +62,9 @@ pub(super) fn place_order(
             Basket::Amount(_) => Some(currency?.unwrap_or(default)),
             Basket::Lines(_) => currency?,
         };
-        Some((Request { account: account?, key: key?, basket, currency }, on_duplicate?))
+        let account = account?;
+        let request = Request { account, key: key?, basket, currency };
+        Some(Owned::new(account.get(), (request, on_duplicate?)))
     })
 }
 
@@ -108,15 +111,18 @@ fn lines(fields: &mut Fields, lines: Vec<OrderLine>) -> Option<Vec<Line>> {
 }
 
 /// Reads what names an order.
-pub(super) fn order_name(account_id: i64, order_id: &str) -> Result<(AccountId, Uuid), Failure> {
+pub(super) fn order_name(
+    account_id: i64,
+    order_id: &str,
+) -> Result<Owned<(AccountId, Uuid)>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(account_id));
     let order_id = Uuid::try_parse(order_id).map_err(|_| "must be a UUID");
     let order_id = fields.check("order_id", order_id);
-    fields.finish(|| Some((account?, order_id?)))
+    fields.finish(|| Some(Owned::new(account_id, (account?, order_id?))))
 }
 
-pub(super) fn orders_page(message: ListOrdersRequest) -> Result<OrdersPage, Failure> {
+pub(super) fn orders_page(message: ListOrdersRequest) -> Result<Owned<OrdersPage>, Failure> {
     let mut fields = Fields::default();
     let account = fields.check("account_id", AccountId::new(message.account_id));
     let size = fields.check("page_size", page::size(message.page_size));
@@ -126,7 +132,7 @@ pub(super) fn orders_page(message: ListOrdersRequest) -> Result<OrdersPage, Fail
         let order = |text: String| orders_cursor(&text).ok_or(page::PageError::ForeignToken);
         fields.check("page_token", cursor.map(order).transpose())
     });
-    fields.finish(|| Some((account?, after?, size?)))
+    fields.finish(|| Some(Owned::new(message.account_id, (account?, after?, size?))))
 }
 
 /// Reads `microseconds/order_id`, or the order_id alone, as the version before wrote it.

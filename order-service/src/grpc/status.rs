@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::{Failure, Reason, currency::TooFine, id::ProductId};
+use server::NotOwned;
 use tonic::Status;
 
 use crate::{desk::Trouble, order::catalog::Refusal, placement::PlaceError};
@@ -81,6 +82,11 @@ pub(super) fn of_trouble(trouble: Trouble) -> Status {
     };
     let failure = Failure::new(reason, trouble.to_string());
     retry_after.into_iter().fold(failure, Failure::retry_after).into()
+}
+
+/// The same for an account that exists and for one that does not.
+pub(super) fn not_owned(_: NotOwned) -> Status {
+    Failure::new(Reason::PermissionDenied, "the account is none of the caller's").into()
 }
 
 pub(super) fn not_found(reason: Reason, what: &str) -> Status {

@@ -14,6 +14,7 @@ use prost_types::{
 };
 use tonic::Code;
 
+use crate::auth::{Access, Rule};
 use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
 
 /// A method and its metric handles, looked up once.
@@ -21,6 +22,7 @@ pub(crate) struct Method {
     name: String,
     shape: Shape,
     infrastructure: bool,
+    rule: Rule,
     started: Counter,
     retried: Counter,
     /// By code; each made on first use, so that `/q/metrics` shows only codes that occurred.
@@ -42,12 +44,12 @@ pub(crate) enum Shape {
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, shape: Shape) -> Arc<Self> {
+    fn new(name: String, shape: Shape, rule: Rule) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
         let durations = std::array::from_fn(|_code| OnceLock::new());
-        Arc::new(Self { name, shape, infrastructure, started, retried, durations })
+        Arc::new(Self { name, shape, infrastructure, rule, started, retried, durations })
     }
 
     /// `package.Service/Method`, or `other`.
@@ -68,6 +70,11 @@ impl Method {
     /// Health and reflection: not work, so with a bound of their own and not counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
+    }
+
+    /// What it asks of its callers.
+    pub(crate) fn rule(&self) -> Rule {
+        self.rule
     }
 
     pub(crate) fn count_start(&self) {
@@ -104,21 +111,37 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// The methods of these services, from encoded descriptor sets that may hold more.
+    /// The methods of these services, from encoded descriptor sets that may hold more, each with its rule.
     pub(crate) fn of(
         descriptor_sets: &[&[u8]],
         services: &[&str],
+        rules: &HashMap<&str, Access>,
     ) -> Result<Self, prost::DecodeError> {
+        let rule = |name: &str| rules.get(name).copied().map_or(Rule::Missing, Rule::Access);
         let mut known = HashMap::new();
         for encoded in descriptor_sets {
             for file in FileDescriptorSet::decode(*encoded)?.file {
-                let methods = methods_in(&file, services);
-                known.extend(
-                    methods.map(|(name, shape)| (format!("/{name}"), Method::new(name, shape))),
-                );
+                known.extend(methods_in(&file, services).map(|(name, shape)| {
+                    let rule = rule(&name);
+                    (format!("/{name}"), Method::new(name, shape, rule))
+                }));
             }
         }
-        Ok(Self { known, other: Method::new("other".to_owned(), Shape::ServerStreaming) })
+        Ok(Self {
+            known,
+            other: Method::new("other".to_owned(), Shape::ServerStreaming, Rule::NoMethod),
+        })
+    }
+
+    /// Methods that have no rule, and rules that have no method, sorted.
+    pub(crate) fn at_odds_with(&self, rules: &HashMap<&str, Access>) -> Vec<String> {
+        let methods = self.known.values().filter(|method| method.rule == Rule::Missing);
+        let methods = methods.map(|method| method.name.clone());
+        let is_served = |name: &&&str| self.known.contains_key(&format!("/{name}"));
+        let rules = rules.keys().filter(|name| !is_served(name)).map(ToString::to_string);
+        let mut odd: Vec<_> = methods.chain(rules).collect();
+        odd.sort_unstable();
+        odd
     }
 
     pub(crate) fn find(&self, path: &str) -> Arc<Method> {
@@ -159,7 +182,11 @@ mod tests {
     fn methods_come_from_descriptors_and_the_rest_is_other() {
         let sets =
             [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
-        let methods = Methods::of(&sets, &["grpc.health.v1.Health"]).unwrap();
+        let rules = HashMap::from([
+            ("grpc.health.v1.Health/Check", Access::Open),
+            ("grpc.health.v1.Health/Chuck", Access::Open),
+        ]);
+        let methods = Methods::of(&sets, &["grpc.health.v1.Health"], &rules).unwrap();
         let check = methods.find("/grpc.health.v1.Health/Check");
         assert_eq!(check.name(), "grpc.health.v1.Health/Check");
         assert!(check.is_unary() && check.is_infrastructure());
@@ -170,5 +197,11 @@ mod tests {
         let made_up = methods.find("/grpc.health.v1.Health/Made-up-7");
         assert_eq!(made_up.name(), "other");
         assert!(!made_up.is_infrastructure());
+
+        assert_eq!(check.rule(), Rule::Access(Access::Open));
+        assert_eq!(methods.find("/grpc.health.v1.Health/Watch").rule(), Rule::Missing);
+        assert_eq!(made_up.rule(), Rule::NoMethod);
+        let odd = ["grpc.health.v1.Health/Chuck", "grpc.health.v1.Health/Watch"];
+        assert_eq!(methods.at_odds_with(&rules)[..2], odd);
     }
 }

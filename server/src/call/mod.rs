@@ -1,8 +1,8 @@
-//! What happens around every call, outer to inner: record → admit → deadline → panic guard →
+//! What happens around every call, outer to inner: record → caller and rights → admit → deadline → panic guard →
 //! decompression and message size → the tonic service.
 //!
-//! The record is outermost so that refused calls are measured too. Admission stands before
-//! anything that costs. The panic guard is inside the deadline and the record, so a panic is
+//! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a
+//! refused caller takes nobody's place. Admission stands before anything else that costs. The panic guard is inside the deadline and the record, so a panic is
 //! one measured INTERNAL answer on a connection that goes on.
 
 mod admission;
@@ -16,14 +16,13 @@ mod trace;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tonic::service::Routes;
@@ -39,8 +38,8 @@ pub(crate) use methods::Methods;
 pub(crate) use record::{Activity, Totals};
 
 use crate::PeerCertificate;
+use crate::auth::{Admitted, Gate, Peer};
 use crate::caller::CallerKey;
-
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
 use message_size::RequestBody;
 use methods::Method;
@@ -51,6 +50,8 @@ use record::Record;
 pub(crate) struct Calls {
     pub(crate) routes: Routes,
     pub(crate) methods: Methods,
+    /// `None`: callers are not asked who they are.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) admission: Admission,
     pub(crate) totals: Arc<Totals>,
     pub(crate) max_message_bytes: u32,
@@ -66,7 +67,7 @@ pub(crate) struct ConnectionCalls {
     pub(crate) activity: Arc<Activity>,
     /// What its client proved to be.
     pub(crate) certificate: Option<PeerCertificate>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
@@ -91,13 +92,19 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
 impl Calls {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
-        let caller = CallerKey::of_address(connection.peer);
-        let admitted = self.admission.admit(method, &caller, &connection.activity);
+        let caller = match self.identify(request.headers(), &connection.peer, method).await {
+            Ok(caller) => caller,
+            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
+        };
+        let key = CallerKey::of(&caller.principal, connection.peer.address);
+        caller.mark(request.extensions_mut());
+
+        let admitted = self.admission.admit(method, &key, &connection.activity);
         let admitted = admitted.and_then(|hold| {
             let default = method.is_unary().then_some(self.default_deadline);
             Ok((hold, Deadline::of(request.headers(), default, self.max_deadline)?))
@@ -109,11 +116,25 @@ impl Calls {
 
         record.hold(hold);
         let due = method.takes_one_message().then(|| now() + self.body_timeout);
-        let served = self.admission.caller(caller).served(self.serve(request, deadline, due));
+        let served = self.admission.caller(key).served(self.serve(request, deadline, due));
         match served.await {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
+    }
+
+    /// Who calls, and how far it may go.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+        method: &Method,
+    ) -> Result<Admitted, Status> {
+        let Some(gate) = &self.gate else { return Ok(Admitted::anybody()) };
+        gate.admit(method.rule(), peer, headers).await.map_err(|denied| {
+            tracing::debug!(%denied, peer = ?peer.address, "call refused");
+            gate.refusal(denied)
+        })
     }
 
     async fn serve(

@@ -269,6 +269,8 @@ fn template(
     };
     let mut environment = manifest.environment.clone();
     environment.insert("DATABASE_URL".to_owned(), database.clone());
+    // A flag here, which the version before does not know; and these pods' addresses are loopback's.
+    environment.remove("AUTH_INSECURE_LISTEN");
     if service == Service::Order {
         environment.insert("ACCOUNT_TARGET".to_owned(), account_target.to_owned());
     }
