@@ -58,8 +58,8 @@ impl Caller {
     }
 
     /// Runs a handler for this caller.
-    pub(crate) async fn served<F: Future>(self, handler: F) -> F::Output {
-        CALLER.scope(self, handler).await
+    pub(crate) fn served<F: Future>(self, handler: F) -> impl Future<Output = F::Output> {
+        CALLER.scope(self, handler)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(CUT.scope(Cell::new(None), until_cut(stream)));
+        // Boxed here: moved into the task and pinned there, a future of kilobytes would be held twice.
+        tokio::spawn(CUT.scope(Cell::new(None), until_cut(Box::pin(stream))));
     }
 }
 
@@ -40,8 +41,7 @@ pub(crate) fn cut_at(deadline: Instant) {
     let _set_or_elsewhere = CUT.try_with(|cut| cut.set(Some(deadline + FAREWELL)));
 }
 
-async fn until_cut(stream: impl Future<Output = ()>) {
-    let mut stream = pin!(stream);
+async fn until_cut(mut stream: Pin<Box<impl Future<Output = ()>>>) {
     // Made when a response first has to wait for its peer, which a small one never does.
     let mut alarm: Option<Pin<Box<Sleep>>> = None;
     let cut = poll_fn(|context| {

@@ -116,8 +116,8 @@ impl Calls {
 
         record.hold(hold);
         let due = method.takes_one_message().then(|| now() + self.body_timeout);
-        let served = self.admission.caller(key).served(self.serve(request, deadline, due));
-        match served.await {
+        let caller = self.admission.caller(key);
+        match caller.served(self.serve(request, deadline, due)).await {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
