@@ -19,11 +19,15 @@ pub(crate) enum CallerKey {
 impl CallerKey {
     pub(crate) fn of(principal: &Principal, address: Option<IpAddr>) -> Self {
         match principal.kind() {
-            Kind::Anonymous => address.map_or(Self::Network(None), Self::of_address),
+            Kind::Anonymous => Self::of_peer(address),
             kind @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => {
                 Self::Principal(kind, principal.id().into())
             }
         }
+    }
+
+    pub(crate) fn of_peer(address: Option<IpAddr>) -> Self {
+        address.map_or(Self::Network(None), Self::of_address)
     }
 
     pub(crate) fn of_address(address: IpAddr) -> Self {

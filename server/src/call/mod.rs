@@ -2,7 +2,8 @@
 //! caller's admission → deadline → panic guard → decompression and message size → the tonic service.
 //!
 //! The record is outermost so that refused calls are measured and audited too. Who calls is known before admission, so
-//! that a call is counted for its caller, and a refused one takes nobody's place. Admission stands before anything else
+//! that a call is counted for its caller, and a refused one takes nobody's place. A check of a token that is not known yet is the one
+//! thing that costs before admission, and has a bound of its own (`auth::checks`). Admission stands before anything else
 //! that costs. The panic guard is inside the deadline and the record, so a panic is one measured INTERNAL answer on a
 //! connection that goes on.
 
