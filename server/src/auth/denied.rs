@@ -70,10 +70,8 @@ impl Denied {
             HashMap::<String, String>::new(),
         );
         let mut status = Status::with_error_details(Code::Unauthenticated, self.told(), reason);
-        let challenge = match self {
-            Self::Token(_) | Self::NotBearer => r#"Bearer error="invalid_token""#,
-            _ => "Bearer",
-        };
+        let is_bad_token = matches!(self, Self::Token(_) | Self::NotBearer);
+        let challenge = if is_bad_token { r#"Bearer error="invalid_token""# } else { "Bearer" };
         status.metadata_mut().insert("www-authenticate", MetadataValue::from_static(challenge));
         status
     }
@@ -88,10 +86,10 @@ impl Denied {
 
     /// What the caller is told. A token's time is named, since its bearer can do something about it.
     fn told(self) -> String {
-        match self {
-            Self::Token(TokenError::Expired | TokenError::Early) => self.to_string(),
-            Self::Token(_) => "the token is not valid".to_owned(),
-            _ => self.to_string(),
+        let is_untimely = matches!(self, Self::Token(TokenError::Expired | TokenError::Early));
+        if matches!(self, Self::Token(_)) && !is_untimely {
+            return "the token is not valid".to_owned();
         }
+        self.to_string()
     }
 }
