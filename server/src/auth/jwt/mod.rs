@@ -57,7 +57,7 @@ pub(super) fn verify(token: &str, keys: &Keys, known: &[Right]) -> Result<Bearer
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
     // RFC 7515, 4.1.11: an extension that must be understood, and none is.
-    if header.extras.inner().contains_key("crit") {
+    if header.crit.is_some() {
         return Err(TokenError::Malformed);
     }
 
