@@ -2,13 +2,14 @@
 //!
 //! Promised: a command that was accepted is carried out and answered even if its caller left. Commands on one account
 //! run in one lane, one batch after the other. What cannot be queued is refused at once with [`Trouble::Full`].
-//! Questions have lanes of their own and never wait behind a commit.
+//! Questions have lanes of their own and never wait behind a commit. Where more waits than a batch takes, callers take
+//! turns, so that a caller with thousands of commands keeps nobody else waiting for them.
 //!
 //! A batch that the database refuses for a reason that is not going away is run again command by command, so that only
 //! the guilty one fails. A batch whose commit broke midway is run once more: every command is idempotent by its id, so
 //! the second run finds out what became of the first.
 
-use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc, time::Duration};
 
 use database::{
     Discontinuity, Lineage, Position, StoreError, Unready,
@@ -16,6 +17,7 @@ use database::{
     pool::Pool,
 };
 use proto::id::{AccountId, ReserveId};
+use server::{Hold, TooMuch, hold};
 use thiserror::Error;
 
 use crate::{
@@ -26,9 +28,10 @@ use crate::{
 /// A batch that takes longer than this is no longer waited for before the next one begins.
 const PATIENCE: Duration = Duration::from_millis(25);
 
-/// Commands that may wait, and that one transaction takes: more than 256 gain nothing and hold locks longer.
+/// Commands that may wait, as many as a server counts by default (`--max-queued`), and half of them one caller's; and that
+/// one transaction takes: more than 256 gain nothing and hold locks longer.
 const CHANGES: Bounds =
-    Bounds { queue: 8192, batch: 256, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
+    Bounds { queue: 16_384, batch: 256, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
 /// Questions that may wait, and that are read together: 32 pages of 500 lines are a few megabytes.
 const QUESTIONS: Bounds =
@@ -41,7 +44,7 @@ const INTRODUCTIONS: Bounds =
 /// Takes commands and questions to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
-    changes: Lane<Command, Result<Outcome, Trouble>>,
+    changes: Lane<Accepted, Result<Outcome, Trouble>>,
     questions: Lane<Question, Result<Found, Trouble>>,
     introductions: Lane<Position, Result<Introduced, Trouble>>,
     lineage: Lineage,
@@ -81,6 +84,13 @@ pub enum CommandError {
     /// The ledger could not be asked.
     #[error(transparent)]
     Trouble(#[from] Trouble),
+}
+
+/// A command that waits or runs, and its part of what its caller may have under way.
+#[derive(Debug)]
+struct Accepted {
+    command: Command,
+    hold: Option<Arc<Hold>>,
 }
 
 #[derive(Debug)]
@@ -137,8 +147,18 @@ pub fn open<B: Tables>(
 impl Desk {
     /// Carries out a command.
     pub async fn carry_out(&self, command: Command) -> Result<Receipt, CommandError> {
+        let hold = hold(1)?.map(Arc::new);
+        self.carry_out_held(command, hold).await
+    }
+
+    /// Carries out one of many commands that were counted together, with [`hold`].
+    pub async fn carry_out_held(
+        &self,
+        command: Command,
+        hold: Option<Arc<Hold>>,
+    ) -> Result<Receipt, CommandError> {
         let name = command.name();
-        let answer = self.changes.submit(command).await;
+        let answer = self.changes.submit(Accepted { command, hold }).await;
         let answer = answer.map_err(Trouble::from).and_then(|answer| answer);
         count(name, &answer);
         Ok(answer??)
@@ -199,10 +219,17 @@ impl DeskWorkers {
 
 impl<B: Tables> Work for Writing<B> {
     type Worker = Store<B>;
-    type Job = Command;
+    type Job = Accepted;
     type Answer = Result<Outcome, Trouble>;
 
-    async fn run(&self, store: &mut Store<B>, batch: Vec<Command>) -> Vec<Self::Answer> {
+    fn flow(accepted: &Accepted) -> u64 {
+        accepted.hold.as_ref().map_or(0, |hold| hold.flow())
+    }
+
+    async fn run(&self, store: &mut Store<B>, batch: Vec<Accepted>) -> Vec<Self::Answer> {
+        // The holds are kept until the batch is done.
+        let (batch, _holds): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|accepted| (accepted.command, accepted.hold)).unzip();
         match apply(store, &batch).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(Trouble::Failed) if batch.len() > 1 => {
@@ -341,6 +368,12 @@ impl Trouble {
                 Self::Failed
             }
         }
+    }
+}
+
+impl From<TooMuch> for CommandError {
+    fn from(TooMuch: TooMuch) -> Self {
+        Self::Trouble(Trouble::Full)
     }
 }
 

@@ -42,9 +42,9 @@ impl Text<'_> {
 
     /// The first private key.
     pub(crate) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(self.pem).map_err(|source| match source {
-            pem::Error::NoItemsFound => self.lacks("private key"),
-            other => self.broken(other),
+        PrivateKeyDer::from_pem_slice(self.pem).map_err(|source| {
+            let is_absent = matches!(source, pem::Error::NoItemsFound);
+            if is_absent { self.lacks("private key") } else { self.broken(source) }
         })
     }
 

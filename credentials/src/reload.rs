@@ -70,6 +70,9 @@ struct Lasts {
     crl_next_update: Option<OffsetDateTime>,
 }
 
+/// Other contents of the files and what they make. `None`: they are as before.
+type Found<T> = Result<Option<(Vec<Vec<u8>>, Made<T>)>, TlsError>;
+
 /// What was told last, and when.
 struct Trouble {
     what: String,
@@ -140,8 +143,8 @@ impl<R: Recipe> Reloader<R> {
         }
     }
 
-    /// What the files make now. `None`: they are as before.
-    fn look(&self) -> Result<Option<(Vec<Vec<u8>>, Made<R::Product>)>, TlsError> {
+    /// What the files make now.
+    fn look(&self) -> Found<R::Product> {
         let found = read(&self.recipe)?;
         if found == self.seen {
             return Ok(None);
@@ -156,11 +159,7 @@ impl<R: Recipe> Reloader<R> {
     }
 
     /// Puts in force what was found, or tells why not. Answers when to look again.
-    fn take(
-        &mut self,
-        found: Result<Option<(Vec<Vec<u8>>, Made<R::Product>)>, TlsError>,
-        every: Duration,
-    ) -> Duration {
+    fn take(&mut self, found: Found<R::Product>, every: Duration) -> Duration {
         let files = self.recipe.name();
         let is_first = self.trouble.is_none();
         match found {

@@ -6,7 +6,8 @@
 //! up among whoever is idle, which costs a database less than parallel small ones; and one slow batch holds nobody up
 //! for long. Jobs may be told to wait for company ([`Bounds::linger`]): where nobody waits for an answer, or while so many
 //! come that larger batches save each of them more than it waits. Lanes that want a worker when all work get one in the
-//! order in which they asked, and gather meanwhile.
+//! order in which they asked, and gather meanwhile. Where more waits than one batch takes, callers take turns
+//! ([`Work::flow`]): who queues much waits for itself.
 //!
 //! Promised: every accepted job gets its answer, or [`Refused::Lost`] when its batch panicked. A full queue refuses
 //! at once. After [`Runner::stop`] new jobs are refused, waiting ones are still run.
@@ -16,16 +17,16 @@ use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Du
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::{
-    sync::{
-        mpsc::{self, error::TrySendError},
-        oneshot,
-    },
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::pool::{Loan, Pool};
+use crate::{
+    flows::Flows,
+    pool::{Loan, Pool},
+};
 
 /// What a lane does with its jobs.
 pub trait Work: Send + Sync + 'static {
@@ -35,6 +36,11 @@ pub trait Work: Send + Sync + 'static {
     type Job: Send + 'static;
     /// What came of it.
     type Answer: Send + 'static;
+
+    /// Whose job it is, where that matters: jobs of different flows take turns. All are of one flow by default.
+    fn flow(_job: &Self::Job) -> u64 {
+        0
+    }
 
     /// Runs a batch. Answers one job each, in the order of the jobs.
     fn run(
@@ -47,7 +53,7 @@ pub trait Work: Send + Sync + 'static {
 /// The bounds of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Jobs that may wait.
+    /// Jobs that may wait, those of the next batch included.
     pub queue: usize,
     /// Jobs that one batch takes at most.
     pub batch: usize,
@@ -76,7 +82,9 @@ pub enum Refused {
 
 /// Hands jobs to workers. Cheap to clone.
 pub struct Lane<J, A> {
-    queue: mpsc::Sender<Ticket<J, A>>,
+    /// Bounded by the places.
+    queue: mpsc::UnboundedSender<Ticket<J, A>>,
+    places: Arc<Semaphore>,
 }
 
 /// What runs behind a [`Lane`].
@@ -89,6 +97,8 @@ pub struct Runner {
 struct Ticket<J, A> {
     job: J,
     answer: oneshot::Sender<A>,
+    /// Among those that wait.
+    place: OwnedSemaphorePermit,
 }
 
 /// Starts a lane. `name` labels its metrics.
@@ -99,7 +109,7 @@ pub fn start<W: Work>(
     bounds: Bounds,
 ) -> (Lane<W::Job, W::Answer>, Runner) {
     let stop = CancellationToken::new();
-    let (queue, waiting) = mpsc::channel(bounds.queue);
+    let (queue, waiting) = mpsc::unbounded_channel();
     let driver = Driver {
         name,
         work: Arc::new(work),
@@ -107,29 +117,29 @@ pub fn start<W: Work>(
         bounds,
         running: JoinSet::new(),
         begun: Instant::now(),
-        next: Vec::new(),
+        next: Flows::new(),
         gathered_since: Instant::now(),
         arrivals: Arrivals::new(bounds.linger),
     };
     let driver = tokio::spawn(driver.drive(waiting, stop.clone()));
-    (Lane { queue }, Runner { driver, stop })
+    let places = Arc::new(Semaphore::new(bounds.queue));
+    (Lane { queue, places }, Runner { driver, stop })
 }
 
 impl<J, A> Lane<J, A> {
     /// Runs a job and waits for its answer. Dropping the wait does not stop the job.
     pub async fn submit(&self, job: J) -> Result<A, Refused> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Ticket { job, answer }).map_err(|error| match error {
-            TrySendError::Full(_) => Refused::Full,
-            TrySendError::Closed(_) => Refused::Stopping,
-        })?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Refused::Full)?;
+        let ticket = Ticket { job, answer, place };
+        self.queue.send(ticket).map_err(|_closed| Refused::Stopping)?;
         answered.await.map_err(|_| Refused::Lost)
     }
 }
 
 impl<J, A> Clone for Lane<J, A> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self { queue: self.queue.clone(), places: self.places.clone() }
     }
 }
 
@@ -151,8 +161,8 @@ struct Driver<W: Work> {
     running: JoinSet<()>,
     /// When the latest batch was.
     begun: Instant,
-    /// The batch that is being gathered.
-    next: Vec<Ticket<W::Job, W::Answer>>,
+    /// What waits; the batch that is being gathered is its front.
+    next: Flows<Ticket<W::Job, W::Answer>>,
     gathered_since: Instant,
     arrivals: Arrivals,
 }
@@ -160,33 +170,41 @@ struct Driver<W: Work> {
 impl<W: Work> Driver<W> {
     async fn drive(
         mut self,
-        mut waiting: mpsc::Receiver<Ticket<W::Job, W::Answer>>,
+        mut waiting: mpsc::UnboundedReceiver<Ticket<W::Job, W::Answer>>,
         stop: CancellationToken,
     ) {
+        let mut came = Vec::new();
         let mut alarm = pin!(sleep(Duration::ZERO));
         let mut open = true;
-        while open || !self.next.is_empty() || !self.running.is_empty() {
+        while open || self.next.len() > 0 || !self.running.is_empty() {
             let gathered = self.next.len();
-            let room = self.bounds.batch - gathered;
+            let is_full = gathered >= self.bounds.batch;
             let due = self.due();
-            let may_begin = gathered > 0 && (room == 0 || due <= Instant::now());
+            let may_begin = gathered > 0 && (is_full || due <= Instant::now());
             if gathered > 0 && alarm.deadline() != due {
                 alarm.as_mut().reset(due);
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
-                taken = waiting.recv_many(&mut self.next, room), if open && room > 0 => {
+                taken = waiting.recv_many(&mut came, self.bounds.batch), if open => {
                     open = taken > 0;
-                    self.arrivals.count(taken);
-                    if gathered == 0 {
-                        self.gathered_since = Instant::now();
-                    }
+                    self.gather(&mut came);
                 }
                 loan = self.pool.lend(), if may_begin => self.begin(loan),
                 Some(_) = self.running.join_next() => {}
                 () = &mut alarm, if gathered > 0 && !may_begin => {}
             }
+        }
+    }
+
+    fn gather(&mut self, came: &mut Vec<Ticket<W::Job, W::Answer>>) {
+        self.arrivals.count(came.len());
+        if self.next.len() == 0 {
+            self.gathered_since = Instant::now();
+        }
+        for ticket in came.drain(..) {
+            self.next.push(W::flow(&ticket.job), ticket);
         }
     }
 
@@ -203,7 +221,7 @@ impl<W: Work> Driver<W> {
 
     fn begin(&mut self, loan: Loan<W::Worker>) {
         let (name, work) = (self.name, Arc::clone(&self.work));
-        let tickets = std::mem::take(&mut self.next);
+        let tickets = self.next.take(self.bounds.batch);
         metrics::histogram!("lane_batch_jobs", "lane" => name).record(tickets.len() as f64);
         self.running.spawn(serve(name, work, loan, tickets));
         self.begun = Instant::now();
@@ -241,7 +259,11 @@ async fn serve<W: Work>(
     mut loan: Loan<W::Worker>,
     tickets: Vec<Ticket<W::Job, W::Answer>>,
 ) {
-    let (jobs, answers): (Vec<_>, Vec<_>) = tickets.into_iter().map(|t| (t.job, t.answer)).unzip();
+    let begun = |Ticket { job, answer, place }| {
+        drop(place);
+        (job, answer)
+    };
+    let (jobs, answers): (Vec<_>, Vec<_>) = tickets.into_iter().map(begun).unzip();
     let expected = jobs.len();
     let worker = loan.worker();
     let run = async {
@@ -264,7 +286,7 @@ async fn serve<W: Work>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -454,10 +476,44 @@ mod tests {
         runner.stop().await;
     }
 
+    /// As `Gate`; a job's flow is its hundreds, and its answer how many batches were begun before.
+    struct Turns(Arc<Semaphore>, AtomicUsize);
+
+    impl Work for Turns {
+        type Worker = ();
+        type Job = u32;
+        type Answer = usize;
+
+        fn flow(job: &u32) -> u64 {
+            u64::from(job / 100)
+        }
+
+        async fn run(&self, (): &mut (), batch: Vec<u32>) -> Vec<usize> {
+            self.0.acquire().await.unwrap().forget();
+            vec![self.1.fetch_add(1, Ordering::Relaxed); batch.len()]
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_queues_much_is_overtaken_by_who_queues_little() {
+        let gate = Arc::new(Semaphore::new(0));
+        let bounds =
+            Bounds { queue: 99, batch: 4, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
+        let turns = Turns(Arc::clone(&gate), AtomicUsize::new(0));
+        let (lane, runner) = start("test", turns, &Pool::new(vec![()]), bounds);
+        let much = submit(&lane, &(0..40).collect::<Vec<_>>()).await;
+        let little = submit(&lane, &[100, 101]).await;
+        gate.add_permits(99);
+        assert!(little.await.unwrap().iter().all(|batch| matches!(batch, Ok(0..=2))));
+        let last = much.await.unwrap().pop();
+        assert_eq!(last, Some(Ok(10)));
+        runner.stop().await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_refuses_at_once_and_loses_nothing() {
         let (gate, lane, runner) = gate(2, 1);
-        // Two are run, one is gathered, two wait.
+        // Two are run, two wait.
         let answers = submit(&lane, &[1, 2]).await;
         let more = submit(&lane, &[3, 4, 5, 6]).await;
         gate.add_permits(9);

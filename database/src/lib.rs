@@ -17,6 +17,7 @@ pub mod backend;
 pub mod diagnosis;
 pub mod error;
 mod exposure;
+mod flows;
 pub mod lane;
 pub mod lineage;
 pub mod migrating;

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn keys_that_are_none_are_refused_and_none_is_shown() {
         assert_eq!(PageKeys::of_lines(" \n"), Err(KeyError::Count));
-        assert_eq!(PageKeys::of_lines(&"short"), Err(KeyError::TooShort));
+        assert_eq!(PageKeys::of_lines("short"), Err(KeyError::TooShort));
         let many = format!("{}\n", "k".repeat(KEY_MIN)).repeat(KEYS_MAX + 1);
         assert_eq!(PageKeys::of_lines(&many), Err(KeyError::Count));
         let keys = PageKeys::of_lines(&"k".repeat(KEY_MIN)).unwrap();

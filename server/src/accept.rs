@@ -1,19 +1,21 @@
-//! The accept loop: one task a connection, at most so many.
+//! The accept loop: one task per connection, at most so many in all, and of one address no more than its share.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::CallerKey;
 use crate::connection::{Connections, End};
-use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED};
+use crate::metrics::{CONNECTIONS, CONNECTIONS_ENDED, refused};
 use crate::phase::{Phase, PhaseWatch};
+use crate::quota::{Full, Hold, Quota};
 use crate::spread::Spread;
 use crate::surface::{Arrival, Surface};
 
@@ -26,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Acceptor {
     connections: Arc<Connections>,
     surface: Surface,
-    slots: Arc<Semaphore>,
+    slots: Arc<Quota>,
     spread: Spread,
     phase: watch::Receiver<Phase>,
     open: TaskTracker,
@@ -45,9 +47,10 @@ impl Acceptor {
         connections: Arc<Connections>,
         surface: Surface,
         max_connections: usize,
+        caller_share_percent: u32,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Quota::new(max_connections, caller_share_percent);
         let (open, ends) = (TaskTracker::new(), Arc::default());
         Self { connections, surface, slots, spread: Spread::default(), phase, open, ends }
     }
@@ -85,11 +88,10 @@ impl Acceptor {
     }
 
     fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let slot = match self.slots.take(&CallerKey::of_address(peer.ip()), 1) {
+            Ok(slot) => slot,
             // Closed at once, the client knows that nothing was sent and goes elsewhere.
-            metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
-            tracing::debug!("connection refused: too many are open");
-            return;
+            Err(full) => return refuse(full, peer.ip()),
         };
         if let Err(why) = stream.set_nodelay(true) {
             tracing::debug!(%why, "connection left before it was served");
@@ -103,7 +105,7 @@ impl Acceptor {
         &self,
         stream: TcpStream,
         arrival: Arrival,
-        slot: OwnedSemaphorePermit,
+        slot: Hold,
     ) -> impl Future<Output = ()> + Send + use<> {
         let connections = self.connections.clone();
         let ends = self.ends.clone();
@@ -121,4 +123,14 @@ impl Acceptor {
             drop(slot);
         }
     }
+}
+
+fn refuse(full: Full, peer: IpAddr) {
+    let bound = match full {
+        Full::Bound => "connections",
+        Full::Share => "caller_connections",
+    };
+    refused(bound);
+    metrics::counter!(CONNECTIONS_ENDED, "cause" => "full").increment(1);
+    tracing::debug!(%peer, bound, "connection refused: too many are open");
 }

@@ -1,11 +1,16 @@
 //! The admin HTTP: health for the kubelet, metrics for Prometheus.
 //!
 //! Health answers are MicroProfile Health JSON, `{"status":"UP","checks":[…]}`, with 200 or 503.
-//! Served apart from gRPC and until the very end of the drain, on at most [`CONNECTIONS_MAX`]
-//! connections at a time, each with [`PATIENCE`] to send its request.
+//! Served apart from gRPC and until the very end of the drain.
+//!
+//! Promised: nobody who reaches this port keeps a probe from its answer. A connection has one request and [`PATIENCE`]
+//! to send it and to read the answer, so that nothing can be pipelined and nothing unread is kept. Of
+//! [`CONNECTIONS_MAX`] connections the oldest makes room for one more: a probe is answered before it is old. Metrics,
+//! the one answer that may have to wait for its reader, have [`SCRAPES_MAX`] places of their own.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,15 +22,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::health::{Health, Readiness, Snapshot};
 use crate::metrics;
 use crate::trail::Trail;
 
+const METRICS_PATH: &str = "/q/metrics";
 const CONNECTIONS_MAX: usize = 64;
+const SCRAPES_MAX: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How often histograms fold their new samples in, which bounds what they hold in between.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Pause after the system refused a connection, for lack of descriptors usually.
@@ -33,23 +43,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, trail: Option<Arc<Trail>>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let scrapes = Arc::new(Semaphore::new(SCRAPES_MAX));
+    let mut open = Open::default();
     let mut upkeep = interval(UPKEEP);
     upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let slot = slots.clone().acquire_owned();
-        let accepted = async {
-            let slot = slot.await.expect("the semaphore is never closed");
-            (slot, listener.accept().await)
-        };
         tokio::select! {
-            (slot, accepted) = accepted => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _peer)) => {
-                    let (health, trail) = (health.clone(), trail.clone());
-                    tokio::spawn(async move {
-                        converse(stream, health, trail).await;
-                        drop(slot);
-                    });
+                    open.make_room();
+                    let conversation =
+                        converse(stream, health.clone(), trail.clone(), scrapes.clone());
+                    open.tasks.push_back(tokio::spawn(conversation).abort_handle());
                 }
                 Err(why) => {
                     tracing::warn!(%why, "admin connection refused by the system");
@@ -63,19 +68,69 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, trail: Opt
     }
 }
 
-async fn converse(stream: TcpStream, health: Arc<Health>, trail: Option<Arc<Trail>>) {
-    let answers = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &health, trail.as_deref());
+/// The connections, oldest first. Dropped, it closes them.
+#[derive(Default)]
+struct Open {
+    tasks: VecDeque<AbortHandle>,
+}
+
+impl Open {
+    fn make_room(&mut self) {
+        if self.tasks.len() < CONNECTIONS_MAX {
+            return;
+        }
+        self.tasks.retain(|task| !task.is_finished());
+        if self.tasks.len() < CONNECTIONS_MAX {
+            return;
+        }
+        if let Some(oldest) = self.tasks.pop_front() {
+            metrics::refused("admin_connections");
+            oldest.abort();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    health: Arc<Health>,
+    trail: Option<Arc<Trail>>,
+    scrapes: Arc<Semaphore>,
+) {
+    // Kept until the answer is written.
+    let place = OnceLock::<OwnedSemaphorePermit>::new();
+    let answers = service_fn(|request: Request<Incoming>| {
+        let path = request.uri().path();
+        let response = match (path == METRICS_PATH).then(|| scrapes.clone().try_acquire_owned()) {
+            Some(Err(_full)) => too_many_scrapes(),
+            Some(Ok(permit)) => {
+                let _first_request_is_the_only_one = place.set(permit);
+                answer(request.method(), path, &health, trail.as_deref())
+            }
+            None => answer(request.method(), path, &health, trail.as_deref()),
+        };
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), answers)
-        .await;
-    if let Err(why) = served {
-        tracing::debug!(%why, "admin connection broke");
+        .keep_alive(false)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), answers);
+    match timeout(PATIENCE, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => tracing::debug!(%why, "admin connection broke"),
+        Err(_elapsed) => metrics::refused("admin_time"),
     }
+}
+
+fn too_many_scrapes() -> Response<Full<Bytes>> {
+    metrics::refused("scrapes");
+    text(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n".to_owned())
 }
 
 fn answer(
@@ -95,7 +150,7 @@ fn answer(
             health_json(state.readiness == Readiness::Ready, checks.collect())
         }
         "/q/health/started" => health_json(state.started, checks_of(&state)),
-        "/q/metrics" => metrics_text(),
+        METRICS_PATH => metrics_text(),
         _ => text(
             StatusCode::NOT_FOUND,
             "see /q/health/live, ready, started and /q/metrics\n".to_owned(),

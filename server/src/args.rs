@@ -4,6 +4,7 @@
 //! once. Each flag is also an environment variable: `--admin-listen` is `ADMIN_LISTEN`.
 
 mod auth;
+mod fairness;
 mod judge;
 mod secret;
 
@@ -15,6 +16,7 @@ use clap::Args;
 pub use secret::{Secret, secret};
 
 use auth::AuthArgs;
+use fairness::FairnessArgs;
 use judge::{DAY, Judge, TICK, TlsPaths};
 
 use crate::logging::{LogConfig, LogFormat};
@@ -78,7 +80,7 @@ pub struct ServeArgs {
     #[arg(long, env = "WORKER_THREADS", value_name = "N", default_value = "1")]
     worker_threads: String,
     /// Most open connections
-    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "10000")]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
     max_connections: String,
     /// Most open streams of one connection
     #[arg(long, env = "MAX_CONCURRENT_STREAMS", value_name = "N", default_value = "100")]
@@ -95,6 +97,8 @@ pub struct ServeArgs {
     /// Deadline of a call whose caller names none
     #[arg(long, env = "DEFAULT_DEADLINE", value_name = "TIME", default_value = "15s")]
     default_deadline: String,
+    #[command(flatten)]
+    fairness: FairnessArgs,
     /// Interval of the readiness checks, and the time one may take
     #[arg(long, env = "READINESS_INTERVAL", value_name = "TIME", default_value = "1s")]
     readiness_interval: String,
@@ -190,6 +194,7 @@ impl ServeArgs {
                 1_024..=1 << 30,
             ),
             default_deadline: judge.time("--default-deadline", &self.default_deadline, TICK..=DAY),
+            fairness: self.fairness.judged(&mut judge),
             readiness_interval: judge.time(
                 "--readiness-interval",
                 &self.readiness_interval,

@@ -34,7 +34,7 @@ pub struct ServeConfig {
     /// Threads that the program's tasks share ([`program`](crate::program)). With one, a task that wakes another wakes
     /// no other thread, which makes a call cheaper; more let one process use more than one core.
     pub worker_threads: usize,
-    /// Open connections. One more is accepted and closed at once, so that its client goes
+    /// Open connections, as far as the process may have files open. One more is accepted and closed at once, so that its client goes
     /// elsewhere instead of waiting in the backlog.
     pub max_connections: usize,
     /// Streams a connection may have open (`SETTINGS_MAX_CONCURRENT_STREAMS`). It also bounds
@@ -53,7 +53,7 @@ pub struct ServeConfig {
     pub keepalive_timeout: Duration,
 
     /// Calls in progress over all connections. More are refused with `RESOURCE_EXHAUSTED` and
-    /// `grpc-retry-pushback-ms`. Health and reflection calls are always admitted.
+    /// `grpc-retry-pushback-ms`. Health and reflection calls have a bound of their own.
     pub max_in_flight: usize,
     /// Least pushback told to a refused caller; the told values spread up to twice this, so
     /// that a refused crowd does not return as one.
@@ -63,6 +63,9 @@ pub struct ServeConfig {
     pub max_message_bytes: u32,
     /// Deadline of a unary call whose caller sent no `grpc-timeout`.
     pub default_deadline: Duration,
+
+    /// What keeps one caller from taking the server from the others.
+    pub fairness: Fairness,
 
     /// How often the readiness checks run, and how long one may take.
     pub readiness_interval: Duration,
@@ -79,6 +82,37 @@ pub struct ServeConfig {
     pub lame_duck: Duration,
     /// After the listener closed: the time in which calls may finish before they are cut off.
     pub drain_timeout: Duration,
+}
+
+/// What keeps one caller from taking the server from the others: shares of what is bounded, and an end to whatever holds
+/// a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fairness {
+    /// Most of [`max_connections`](ServeConfig::max_connections), [`max_in_flight`](ServeConfig::max_in_flight),
+    /// [`max_watches`](Self::max_watches) and [`max_queued`](Self::max_queued) that one caller may hold alone, in percent;
+    /// the less others leave free, the less it may. A caller is an authenticated identity, else an address. 100: whatever
+    /// is free, for servers whose callers all share an address.
+    pub caller_share_percent: u32,
+    /// Health and reflection calls in progress; and 16 on one connection.
+    pub max_watches: usize,
+    /// Commands that were accepted and are not done, counted by the service ([`hold`](crate::hold)).
+    pub max_queued: usize,
+    /// Longest deadline; what callers ask for beyond it is cut.
+    pub max_deadline: Duration,
+    /// Time for a request of one message to be received whole.
+    pub body_timeout: Duration,
+}
+
+impl Default for Fairness {
+    fn default() -> Self {
+        Self {
+            caller_share_percent: 50,
+            max_watches: 4_096,
+            max_queued: 16_384,
+            max_deadline: Duration::from_secs(5 * 60),
+            body_timeout: Duration::from_secs(15),
+        }
+    }
 }
 
 impl ServeConfig {
@@ -107,7 +141,7 @@ impl Default for ServeConfig {
             auth: None,
             handshake_timeout: Duration::from_secs(1),
             worker_threads: 1,
-            max_connections: 10_000,
+            max_connections: 4_096,
             max_concurrent_streams: 100,
             connection_age: Duration::from_secs(30),
             connection_age_grace: Duration::from_secs(30),
@@ -118,6 +152,7 @@ impl Default for ServeConfig {
             pushback: Duration::from_millis(100),
             max_message_bytes: 1024 * 1024,
             default_deadline: Duration::from_secs(15),
+            fairness: Fairness::default(),
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
             reflection: true,

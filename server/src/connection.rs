@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use credentials::InForce;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -23,12 +23,16 @@ use crate::complaints::Complaints;
 use crate::handshake::{self, Failed};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
+use crate::streams::Streams;
 use crate::surface::Arrival;
 use crate::{PeerCertificate, ServeConfig};
 
 /// After GOAWAY on a connection without streams: the time a peer has to acknowledge it. One
 /// that does not is stopped or gone, and waiting for it would spend the drain on nobody.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What one stream may have written that its peer has not read; beyond it the stream waits, and is cut at its deadline.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +50,7 @@ pub(crate) enum End {
 /// What all connections of a server share.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
     tls: Option<InForce<ServerConfig>>,
     calls: Arc<Calls>,
     config: ServeConfig,
@@ -67,10 +71,11 @@ impl Connections {
         tls: Option<InForce<ServerConfig>>,
         config: ServeConfig,
     ) -> Self {
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams);
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.max_concurrent_streams)
+            .max_send_buf_size(UNREAD_BYTES_MAX)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
         Self { http2, tls, calls, config, complaints: Complaints::default() }

@@ -15,8 +15,8 @@ pub(crate) const CALLS_STARTED: &str = "grpc_server_call_started_total";
 pub(crate) const CALLS_IN_FLIGHT: &str = "grpc_server_calls_in_flight";
 /// Calls that came with `grpc-previous-rpc-attempts`; label `grpc_method`.
 pub(crate) const CALLS_RETRIED: &str = "grpc_server_call_retried_total";
-/// Calls refused because too many were in progress.
-pub(crate) const CALLS_REFUSED: &str = "grpc_server_call_refused_total";
+/// What was refused or cut off to keep a bound; label `bound`.
+pub(crate) const REFUSED: &str = "grpc_server_refused_total";
 /// Handlers that panicked.
 pub(crate) const PANICS: &str = "grpc_server_panics_total";
 /// Open connections.
@@ -45,6 +45,11 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     HANDLE.get_or_init(install).as_ref()
 }
 
+/// Counts what was refused or cut off to keep this bound; callers are no label, there may be any number of them.
+pub(crate) fn refused(bound: &'static str) {
+    metrics::counter!(REFUSED, "bound" => bound).increment(1);
+}
+
 fn install() -> Option<PrometheusHandle> {
     let installed = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
@@ -67,7 +72,7 @@ fn describe() {
     metrics::describe_counter!(CALLS_STARTED, "calls begun");
     metrics::describe_gauge!(CALLS_IN_FLIGHT, "calls in progress");
     metrics::describe_counter!(CALLS_RETRIED, "calls that their client had tried before");
-    metrics::describe_counter!(CALLS_REFUSED, "calls refused because too many were in progress");
+    metrics::describe_counter!(REFUSED, "calls, commands and connections refused, by bound");
     metrics::describe_counter!(PANICS, "handlers that panicked");
     metrics::describe_gauge!(CONNECTIONS, "open connections");
     metrics::describe_counter!(CONNECTIONS_ENDED, "connections ended, by cause");

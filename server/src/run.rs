@@ -26,7 +26,7 @@ use crate::doors::Doors;
 use crate::health::{Health, Readiness};
 use crate::phase::Phase;
 use crate::surface::Surface;
-use crate::{Bound, ServeConfig, Signals, admin};
+use crate::{Bound, ServeConfig, Signals, admin, descriptors};
 
 /// The time in which cut-off connections are expected to be gone.
 pub const CUT: Duration = Duration::from_secs(1);
@@ -84,9 +84,12 @@ impl Bound {
         let (tls, reloader) = tls.unzip();
         let _reloading = reloader.map(|reloader| Background::spawn(reloader.run()));
         let connections = Arc::new(Connections::new(calls.clone(), tls, config.clone()));
+        let listeners = 1 + usize::from(admin_grpc_listener.is_some());
+        let fitting = descriptors::fit(config.max_connections, listeners);
+        let share = config.fairness.caller_share_percent;
         let acceptor = |surface| {
             let phase = phase.subscribe();
-            Acceptor::new(connections.clone(), surface, config.max_connections, phase)
+            Acceptor::new(connections.clone(), surface, fitting, share, phase)
         };
         let (doors, listeners) = match admin_grpc_listener {
             None => (vec![acceptor(Surface::Whole)], vec![listener]),

@@ -278,10 +278,12 @@ impl Server {
             methods,
             trail: trail.map(Arc::new),
             gate,
-            admission: Admission::new(self.config.max_in_flight, self.config.pushback),
+            admission: Admission::new(&self.config),
             totals: Totals::new(),
             max_message_bytes: self.config.max_message_bytes,
             default_deadline: self.config.default_deadline,
+            max_deadline: self.config.fairness.max_deadline,
+            body_timeout: self.config.fairness.body_timeout,
         })
     }
 }

@@ -16,6 +16,7 @@ pub mod dns;
 pub mod document_b;
 pub mod duplicates;
 pub mod echo;
+pub mod frames;
 pub mod grpcurl;
 pub mod load;
 pub mod pgbouncer;

@@ -4,9 +4,12 @@
 //! that is wrong or refused fails alone. Trouble that will pass fails the call, so that the caller's channel sends all of
 //! it again; a defect fails its command only, so that one damaged account holds nobody else up.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use proto::{Failure, Fields, Reason, account::v1 as api};
 use serde_json::{Value, json};
+use server::TooMuch;
 use tonic::Status;
 
 use super::{
@@ -73,11 +76,15 @@ pub(super) async fn carry_out(
 ) -> Result<Vec<api::Outcome>, Status> {
     let entries: Vec<_> = commands.iter().map(|command| entry(command.as_ref())).collect();
     origin.audit.set("commands", entries);
+    // Counted as one, so that a call is taken whole or not at all.
+    let hold = server::hold(commands.len()).map_err(|TooMuch| status::of_trouble(Trouble::Full))?;
+    let hold = hold.map(Arc::new);
     let outcomes = commands.into_iter().map(async |command| match command {
         Ok(command) => {
             let known = known_to(&command);
             let command = command.asked_by(origin.actor.clone());
-            outcome(desk.carry_out(command).await.map(|receipt| receipt.replayed), known)
+            let carried_out = desk.carry_out_held(command, hold.clone()).await;
+            outcome(carried_out.map(|receipt| receipt.replayed), known)
         }
         Err(wrong) => Ok(refused(wrong.reason(), wrong.message())),
     });

@@ -45,7 +45,7 @@ impl<B: Backend> Session<B> {
     /// Remembers how far a partner has come.
     ///
     /// # Errors
-    /// When it was not written, or nobody knows.
+    /// When it was not written, or its outcome is unknown.
     pub async fn remember_partner(&mut self, partner: &Position) -> Result<Remembered, StoreError> {
         self.transact(&mut Remember { partner }).await
     }
@@ -53,7 +53,7 @@ impl<B: Backend> Session<B> {
     /// Forgets all partners.
     ///
     /// # Errors
-    /// When it was not written, or nobody knows.
+    /// When it was not written, or its outcome is unknown.
     pub async fn forget_partners(&mut self) -> Result<(), StoreError> {
         self.transact(&mut ForgetPartners).await
     }

@@ -38,10 +38,9 @@ impl FromStr for RedisAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let client = Client::open(text).map_err(|_| AddressError::Malformed)?;
-        match client.get_connection_info().addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => Err(AddressError::Insecure),
-            _ => Ok(Self(client)),
-        }
+        let address = client.get_connection_info().addr();
+        let is_insecure = matches!(address, ConnectionAddr::TcpTls { insecure: true, .. });
+        if is_insecure { Err(AddressError::Insecure) } else { Ok(Self(client)) }
     }
 }
 

@@ -10,6 +10,7 @@ mod flight;
 use std::{sync::Arc, time::Duration};
 
 use proto::{Currency, id::ProductId};
+use server::TooMuch;
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -252,11 +253,16 @@ impl Placement {
         request: &Request,
         fly: impl FnOnce(Flight) -> F,
     ) -> Result<Seat, Full> {
+        // A flight outlives the call that began it, and counts for its caller as long as it is under way.
+        let hold = server::hold(1).map_err(|TooMuch| Full)?;
         let key = (request.account, request.key.clone(), request.digest(), request.currency);
         self.board.seat(key, |signals| {
             let flight = Flight::new(Arc::clone(&self.parts), signals.clone());
             let flight = fly(flight);
-            self.tasks.spawn(async move { signals.land(flight.await) });
+            self.tasks.spawn(async move {
+                signals.land(flight.await);
+                drop(hold);
+            });
         })
     }
 }

@@ -26,9 +26,9 @@ pub(crate) fn name_in(der: &[u8]) -> Result<Arc<str>, NamelessError> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| NamelessError::Unreadable)?;
     let names = certificate.subject_alternative_name().map_err(|_| NamelessError::Unreadable)?;
     let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let mut uris = names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
+    let mut uris = names.iter().filter_map(|name| {
+        let GeneralName::URI(uri) = name else { return None };
+        Some(*uri)
     });
     match (uris.next(), uris.next()) {
         (Some(uri), None) => spiffe(uri),

@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::certificate::NamelessError;
+use super::checks::PERIOD;
 use super::forwarded::NobodyForwarded;
 use super::jwt::TokenError;
 use super::right::Right;
@@ -37,6 +38,8 @@ pub(crate) enum Denied {
     NoRule,
     #[error("there is no such method")]
     NoMethod,
+    #[error("too many calls with bad tokens come from there")]
+    TooManyInVain,
 }
 
 impl Denied {
@@ -56,6 +59,7 @@ impl Denied {
                 Status::with_error_details(Code::PermissionDenied, self.to_string(), reason)
             }
             Self::NoMethod => Status::unimplemented(""),
+            Self::TooManyInVain => self.later(),
         }
     }
 
@@ -66,20 +70,26 @@ impl Denied {
             HashMap::<String, String>::new(),
         );
         let mut status = Status::with_error_details(Code::Unauthenticated, self.told(), reason);
-        let challenge = match self {
-            Self::Token(_) | Self::NotBearer => r#"Bearer error="invalid_token""#,
-            _ => "Bearer",
-        };
+        let is_bad_token = matches!(self, Self::Token(_) | Self::NotBearer);
+        let challenge = if is_bad_token { r#"Bearer error="invalid_token""# } else { "Bearer" };
         status.metadata_mut().insert("www-authenticate", MetadataValue::from_static(challenge));
+        status
+    }
+
+    /// Its token may be good: it was not looked at, and the same call may come again.
+    fn later(self) -> Status {
+        let mut status = Status::resource_exhausted(self.to_string());
+        let pushback_ms = u64::try_from(PERIOD.as_millis()).unwrap_or(u64::MAX);
+        status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(pushback_ms));
         status
     }
 
     /// What the caller is told. A token's time is named, since its bearer can do something about it.
     fn told(self) -> String {
-        match self {
-            Self::Token(TokenError::Expired | TokenError::Early) => self.to_string(),
-            Self::Token(_) => "the token is not valid".to_owned(),
-            _ => self.to_string(),
+        let is_untimely = matches!(self, Self::Token(TokenError::Expired | TokenError::Early));
+        if matches!(self, Self::Token(_)) && !is_untimely {
+            return "the token is not valid".to_owned();
         }
+        self.to_string()
     }
 }

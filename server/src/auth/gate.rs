@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::Status;
 
 use super::certificate::{NamelessError, name_in};
+use super::checks::{Checks, TooManyInVain};
 use super::config::AuthConfig;
 use super::denied::Denied;
 use super::jwt::TokenError;
@@ -82,6 +83,7 @@ pub(crate) struct Gate {
     source: Source,
     in_force: watch::Sender<Arc<Trust>>,
     seen: Mutex<Seen>,
+    checks: Checks,
     clock: fn() -> u64,
 }
 
@@ -98,7 +100,8 @@ impl Gate {
         let (contents, trust) = source.load()?;
         let in_force = watch::Sender::new(Arc::new(trust));
         let seen = Mutex::new(Seen { contents, looked_again: None });
-        Ok(Arc::new(Self { config, rules, source, in_force, seen, clock: seconds_since_1970 }))
+        let (checks, clock) = (Checks::new(), seconds_since_1970);
+        Ok(Arc::new(Self { config, rules, source, in_force, seen, checks, clock }))
     }
 
     /// What a refused caller is told.
@@ -131,7 +134,7 @@ impl Gate {
         if self.config.tokens.is_some()
             && let Some(token) = bearer_token(headers)?
         {
-            return Ok(self.bearer(token).await?);
+            return self.bearer(token, peer.address).await;
         }
         self.certified(peer, headers)
     }
@@ -149,7 +152,23 @@ impl Gate {
         }
     }
 
-    async fn bearer(&self, token: &str) -> Result<Principal, TokenError> {
+    /// A token that was found good before costs a look at memory; another one a check, of which those in vain are
+    /// bounded, since nobody is known yet whom they could be counted for.
+    async fn bearer(&self, token: &str, address: Option<IpAddr>) -> Result<Principal, Denied> {
+        let known = self.in_force.borrow().remembered(token, (self.clock)());
+        if let Some(principal) = known {
+            return Ok(principal);
+        }
+
+        let place = self.checks.begin(address).map_err(|TooManyInVain| Denied::TooManyInVain)?;
+        let checked = self.check(token).await;
+        if checked.is_err() {
+            self.checks.was_in_vain(place);
+        }
+        Ok(checked?)
+    }
+
+    async fn check(&self, token: &str) -> Result<Principal, TokenError> {
         let find = || {
             let trust = self.in_force.borrow().clone();
             trust.bearer(token, self.rules.rights, (self.clock)())

@@ -10,6 +10,7 @@
 //! is asked by its handler, which gets at the request no other way ([`Owned`]).
 
 mod certificate;
+mod checks;
 mod config;
 mod denied;
 mod forwarded;

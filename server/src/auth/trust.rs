@@ -117,6 +117,12 @@ impl Source {
 }
 
 impl Trust {
+    /// The bearer of a token that was found good with these files and is still valid.
+    pub(super) fn remembered(&self, token: &str, now_s: u64) -> Option<Principal> {
+        let found = self.verified.find(&fingerprint(token))?;
+        (found.validity.at(now_s) == Moment::Within).then_some(found.principal)
+    }
+
     /// The bearer of a token.
     pub(super) fn bearer(
         &self,

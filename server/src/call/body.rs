@@ -14,9 +14,10 @@ use tonic::{Code, Status};
 use super::deadline::{self, Deadline};
 use super::panicked;
 use super::record::Record;
+use crate::streams;
 
 /// A response body that always ends in trailers: those of the handler, or those of what cut it
-/// off. Dropped before its end, the call is recorded as CANCELLED.
+/// off. One that its peer does not read is reset after its deadline ([`streams`]). Dropped before its end, the call is recorded as CANCELLED.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     /// `None` once the end was sent.
@@ -49,6 +50,9 @@ impl ResponseBody {
         if let Some(code) = code_in(response.headers()) {
             record.refused_in(response.headers());
             record.end(code);
+        }
+        if let Some(Deadline(at)) = deadline {
+            streams::cut_at(at);
         }
         response.map(|body| Self { open: Some(Open { body, record, deadline, sleep: None }) })
     }

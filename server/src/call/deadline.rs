@@ -15,9 +15,6 @@ use super::now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(pub Instant);
 
-/// Longer timeouts are cut to this: an instant centuries away helps nobody and overflows.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 impl Deadline {
     /// Time left, zero when there is none.
     #[must_use]
@@ -25,9 +22,11 @@ impl Deadline {
         self.0.saturating_duration_since(now())
     }
 
+    /// Longer timeouts than `longest` are cut to it: whoever waits for hours has left, and what it holds others need.
     pub(super) fn of(
         headers: &HeaderMap,
         default: Option<Duration>,
+        longest: Duration,
     ) -> Result<Option<Self>, Status> {
         let timeout = match headers.get("grpc-timeout") {
             Some(raw) => Some(
@@ -36,7 +35,7 @@ impl Deadline {
             ),
             None => default,
         };
-        Ok(timeout.map(|timeout| Self(now() + timeout.min(LONGEST))))
+        Ok(timeout.map(|timeout| Self(now() + timeout.min(longest))))
     }
 }
 
@@ -84,12 +83,21 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_of_centuries_does_not_overflow() {
+    fn a_timeout_of_centuries_is_cut_to_the_longest_and_a_shorter_one_is_kept() {
         let headers = HeaderMap::from_iter([(
             http::HeaderName::from_static("grpc-timeout"),
             http::HeaderValue::from_static("99999999H"),
         )]);
-        let deadline = Deadline::of(&headers, None).unwrap().unwrap();
-        assert!(deadline.remaining() <= LONGEST);
+        let remaining = |longest| {
+            Deadline::of(&headers, None, longest)
+                .unwrap()
+                .unwrap()
+                .remaining()
+                .as_secs_f64()
+                .round()
+        };
+        assert_eq!(remaining(Duration::from_secs(300)), 300.0);
+        let centuries = Duration::from_secs(99_999_999 * 60 * 60);
+        assert_eq!(remaining(Duration::MAX), centuries.as_secs_f64());
     }
 }

@@ -1,11 +1,15 @@
-//! A bound on each request message, enforced from its length prefix, before it is buffered.
+//! Bounds on each request: the length of a message, enforced from its prefix, before it is buffered; and the time until
+//! all of the request is here, so that whoever sends headers and then nothing, or a byte at a time, holds its place no
+//! longer than that.
 
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use super::compression::{Encoding, Inflate};
@@ -16,6 +20,10 @@ use super::compression::{Encoding, Inflate};
 pub(crate) struct RequestBody {
     inner: Incoming,
     reading: Reading,
+    /// `None`: a stream of messages, which may take as long as its call.
+    due: Option<Instant>,
+    /// Made when the body first has to be waited for, which a small one never needs.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -25,12 +33,24 @@ enum Reading {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, encoding: Option<Encoding>, max_message_bytes: u32) -> Self {
+    pub(super) fn new(
+        inner: Incoming,
+        encoding: Option<Encoding>,
+        max_message_bytes: u32,
+        due: Option<Instant>,
+    ) -> Self {
         let reading = match encoding {
             None => Reading::Plain(Scan::new(max_message_bytes)),
             Some(encoding) => Reading::Compressed(Inflate::new(encoding, max_message_bytes)),
         };
-        Self { inner, reading }
+        Self { inner, reading, due, alarm: None }
+    }
+
+    /// Whether the time is over; else arranges to be woken when it is.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(due) = self.due else { return false };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        alarm.as_mut().poll(context).is_ready()
     }
 }
 
@@ -63,13 +83,19 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         loop {
-            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)?) {
-                Some(frame) => frame,
-                None if self.reading.ends_amid() => {
+            let frame = match Pin::new(&mut self.inner).poll_frame(context)? {
+                Poll::Pending if self.is_late(context) => {
+                    crate::metrics::refused("body_time");
+                    let late = Status::deadline_exceeded("the request did not come in time");
+                    return Poll::Ready(Some(Err(late.into())));
+                }
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(frame)) => frame,
+                Poll::Ready(None) if self.reading.ends_amid() => {
                     let cut = Status::internal("the request ends within a message");
                     return Poll::Ready(Some(Err(cut.into())));
                 }
-                None => return Poll::Ready(None),
+                Poll::Ready(None) => return Poll::Ready(None),
             };
             match frame.into_data() {
                 Ok(data) => {

@@ -20,7 +20,7 @@ use crate::metrics::{CALL_DURATION, CALLS_RETRIED, CALLS_STARTED};
 /// A method and its metric handles, looked up once.
 pub(crate) struct Method {
     name: String,
-    unary: bool,
+    shape: Shape,
     infrastructure: bool,
     audited: bool,
     administrative: bool,
@@ -40,11 +40,22 @@ pub(crate) struct Marks {
     pub(crate) administrative: &'static [&'static str],
 }
 
+/// How many messages go which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One message is answered by one message.
+    Unary,
+    /// One message is answered by a stream.
+    ServerStreaming,
+    /// The client may send messages for as long as it likes.
+    ClientStreaming,
+}
+
 /// gRPC's codes are 0 to 16.
 const CODES: usize = 17;
 
 impl Method {
-    fn new(name: String, unary: bool, rule: Rule, marks: Marks) -> Arc<Self> {
+    fn new(name: String, shape: Shape, rule: Rule, marks: Marks) -> Arc<Self> {
         let infrastructure = name.starts_with("grpc.");
         let started = metrics::counter!(CALLS_STARTED, "grpc_method" => name.clone());
         let retried = metrics::counter!(CALLS_RETRIED, "grpc_method" => name.clone());
@@ -53,7 +64,7 @@ impl Method {
         let administrative = marks.administrative.contains(&name.as_str());
         Arc::new(Self {
             name,
-            unary,
+            shape,
             infrastructure,
             audited,
             administrative,
@@ -71,10 +82,15 @@ impl Method {
 
     /// Whether one message is answered by one message.
     pub(crate) fn is_unary(&self) -> bool {
-        self.unary
+        self.shape == Shape::Unary
     }
 
-    /// Health and reflection: not work, so neither admitted nor counted as calls in progress.
+    /// Whether the request is one message, which then has to be here within a bound.
+    pub(crate) fn takes_one_message(&self) -> bool {
+        self.shape != Shape::ClientStreaming
+    }
+
+    /// Health and reflection: not work, so with a bound of their own and not counted as calls in progress.
     pub(crate) fn is_infrastructure(&self) -> bool {
         self.infrastructure
     }
@@ -139,13 +155,14 @@ impl Methods {
         let mut known = HashMap::new();
         for encoded in descriptor_sets {
             for file in FileDescriptorSet::decode(*encoded)?.file {
-                known.extend(methods_in(&file, services).map(|(name, unary)| {
+                known.extend(methods_in(&file, services).map(|(name, shape)| {
                     let rule = rule(&name);
-                    (format!("/{name}"), Method::new(name, unary, rule, marks))
+                    (format!("/{name}"), Method::new(name, shape, rule, marks))
                 }));
             }
         }
-        let other = Method::new("other".to_owned(), false, Rule::NoMethod, Marks::default());
+        let (name, shape) = ("other".to_owned(), Shape::ServerStreaming);
+        let other = Method::new(name, shape, Rule::NoMethod, Marks::default());
         Ok(Self { known, other })
     }
 
@@ -169,11 +186,11 @@ impl Methods {
     }
 }
 
-/// Names of the methods of these services in a file, and whether each is unary.
+/// Names of the methods of these services in a file, and the shape of each.
 fn methods_in<'file>(
     file: &'file FileDescriptorProto,
     services: &'file [&str],
-) -> impl Iterator<Item = (String, bool)> + 'file {
+) -> impl Iterator<Item = (String, Shape)> + 'file {
     let full_name = |service: &ServiceDescriptorProto| match file.package() {
         "" => service.name().to_owned(),
         package => format!("{package}.{}", service.name()),
@@ -182,12 +199,16 @@ fn methods_in<'file>(
     let served = named.filter(|(name, _)| services.contains(&name.as_str()));
     served.flat_map(|(prefix, service)| {
         let name = move |method: &MethodDescriptorProto| format!("{prefix}/{}", method.name());
-        service.method.iter().map(move |method| (name(method), is_unary(method)))
+        service.method.iter().map(move |method| (name(method), shape_of(method)))
     })
 }
 
-fn is_unary(method: &MethodDescriptorProto) -> bool {
-    !method.client_streaming() && !method.server_streaming()
+fn shape_of(method: &MethodDescriptorProto) -> Shape {
+    match (method.client_streaming(), method.server_streaming()) {
+        (false, false) => Shape::Unary,
+        (false, true) => Shape::ServerStreaming,
+        (true, _) => Shape::ClientStreaming,
+    }
 }
 
 #[cfg(test)]

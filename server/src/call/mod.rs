@@ -1,9 +1,11 @@
-//! What happens around every call, outer to inner: record → port → caller and rights → admit → deadline → panic guard →
-//! decompression and message size → the tonic service.
+//! What happens around every call, outer to inner: record, span and audit line → port → caller and rights → the
+//! caller's admission → deadline → panic guard → decompression and message size → the tonic service.
 //!
-//! The record is outermost so that refused calls are measured too. Who calls is known before admission, so that a
-//! refused caller takes nobody's place. Admission stands before anything else that costs. The panic guard is inside the deadline and the record, so a panic is
-//! one measured INTERNAL answer on a connection that goes on.
+//! The record is outermost so that refused calls are measured and audited too. Who calls is known before admission, so
+//! that a call is counted for its caller, and a refused one takes nobody's place. A check of a token that is not known yet is the one
+//! thing that costs before admission, and has a bound of its own (`auth::checks`). Admission stands before anything else
+//! that costs. The panic guard is inside the deadline and the record, so a panic is one measured INTERNAL answer on a
+//! connection that goes on.
 
 mod admission;
 mod body;
@@ -39,6 +41,7 @@ pub(crate) use record::{Activity, Totals, code_name};
 
 use crate::PeerCertificate;
 use crate::auth::{Admitted, Gate, Peer};
+use crate::caller::CallerKey;
 use crate::surface::Arrival;
 use crate::trail::{Pending, Trail};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
@@ -58,6 +61,8 @@ pub(crate) struct Calls {
     pub(crate) trail: Option<Arc<Trail>>,
     pub(crate) max_message_bytes: u32,
     pub(crate) default_deadline: Duration,
+    pub(crate) max_deadline: Duration,
+    pub(crate) body_timeout: Duration,
 }
 
 /// The calls of one connection.
@@ -109,21 +114,29 @@ impl Calls {
         if let Err(elsewhere) = connection.arrival.surface.check(method) {
             return ResponseBody::refusal(elsewhere, &mut record);
         }
-        match self.identify(request.headers(), &connection.peer, method, &mut record).await {
-            Ok(caller) => caller.mark(request.extensions_mut()),
-            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
-        }
 
-        let admitted = self.admission.admit(method).and_then(|permit| {
+        let caller = self.identify(request.headers(), &connection.peer, method, &mut record).await;
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
+        };
+        let key = CallerKey::of(&caller.principal, connection.peer.address);
+        caller.mark(request.extensions_mut());
+
+        let admitted = self.admission.admit(method, &key, &connection.activity);
+        let admitted = admitted.and_then(|hold| {
             let default = method.is_unary().then_some(self.default_deadline);
-            Ok((permit, Deadline::of(request.headers(), default)?))
+            Ok((hold, Deadline::of(request.headers(), default, self.max_deadline)?))
         });
-        let (permit, deadline) = match admitted {
+        let (hold, deadline) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return ResponseBody::refusal(refusal, &mut record),
         };
-        record.hold(permit);
-        match self.serve(request, deadline).await {
+
+        record.hold(hold);
+        let due = method.takes_one_message().then(|| now() + self.body_timeout);
+        let caller = self.admission.caller(key);
+        match caller.served(self.serve(request, deadline, due)).await {
             Ok(response) => ResponseBody::wrap(response, record, deadline),
             Err(status) => ResponseBody::refusal(status, &mut record),
         }
@@ -160,13 +173,14 @@ impl Calls {
         &self,
         mut request: Request<Incoming>,
         deadline: Option<Deadline>,
+        due: Option<Instant>,
     ) -> Result<Response<tonic::body::Body>, Status> {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
         let encoding = Encoding::take(request.headers_mut());
         let max = self.max_message_bytes;
-        let request = request.map(|body| RequestBody::new(body, encoding, max));
+        let request = request.map(|body| RequestBody::new(body, encoding, max, due));
         let mut routes = self.routes.clone();
         let handler = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
         let answer = match deadline {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use metrics::Gauge;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Span;
@@ -15,6 +15,7 @@ use super::methods::Method;
 use super::now;
 use crate::auth::Principal;
 use crate::metrics::CALLS_IN_FLIGHT;
+use crate::quota::Hold;
 use crate::trail::Pending;
 
 /// Counts over all connections of a server.
@@ -48,7 +49,7 @@ impl Totals {
         }
         let stream = Some(activity.begin(is_call));
         let totals = self.clone();
-        Record { method, totals, stream, span, began: now(), permit: None, audit: None }
+        Record { method, totals, stream, span, began: now(), hold: None, audit: None }
     }
 }
 
@@ -81,6 +82,11 @@ impl Activity {
             self.calls.fetch_add(1, Ordering::AcqRel);
         }
         OpenStream { activity: self, is_call }
+    }
+
+    /// Health and reflection calls in progress.
+    pub(super) fn watches(&self) -> usize {
+        self.open.load(Ordering::Acquire).saturating_sub(self.calls())
     }
 
     /// Calls in progress.
@@ -153,7 +159,7 @@ pub(crate) struct Record {
     totals: Arc<Totals>,
     span: Span,
     began: Instant,
-    permit: Option<OwnedSemaphorePermit>,
+    hold: Option<Hold>,
     /// Its line in the audit trail, if it has one.
     audit: Option<Box<Pending>>,
     /// `None` once the call has ended.
@@ -165,9 +171,9 @@ impl Record {
         &self.span
     }
 
-    /// Keeps the admission permit until the call ends.
-    pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
-        self.permit = permit;
+    /// Keeps what the call was admitted with until it ends.
+    pub(super) fn hold(&mut self, hold: Hold) {
+        self.hold = Some(hold);
     }
 
     /// Gives it a line in the audit trail, which is written when it ends.
@@ -208,7 +214,7 @@ impl Record {
     }
 
     fn close(&mut self, code: Code) {
-        self.permit = None;
+        self.hold = None;
         self.stream = None;
         if !self.method.is_infrastructure() {
             self.totals.in_flight.decrement(1.0);

@@ -51,6 +51,7 @@ pub struct Pod {
     admin: SocketAddr,
     log: PathBuf,
     clock: Option<String>,
+    open_files: Option<u32>,
     process: Process,
 }
 
@@ -67,8 +68,8 @@ impl Pod {
         let (program, log) =
             (binaries.program(setup.service), directory.join(format!("{name}.log")));
         let process = Process::start(&name, User::Ours, &program, &arguments, &log)?;
-        let clock = None;
-        Ok(Self { name, program, arguments, address, admin, log, clock, process })
+        let (clock, open_files) = (None, None);
+        Ok(Self { name, program, arguments, address, admin, log, clock, open_files, process })
     }
 
     /// `account-service-1` and so on.
@@ -234,13 +235,16 @@ impl Pod {
     /// As [`Pod::restart`].
     pub fn restart_with(&mut self, flags: &[String]) -> Result<(), HarnessError> {
         let environment = self.clock.as_deref().map(faked_clock).transpose()?;
-        // `env` becomes the program: the process stays the same.
-        let mut command: Vec<OsString> = match environment {
-            None => Vec::new(),
-            Some(variables) => {
-                [OsString::from("/usr/bin/env")].into_iter().chain(variables).collect()
-            }
-        };
+        // `prlimit` and `env` become the program: the process stays the same.
+        let mut command: Vec<OsString> = Vec::new();
+        if let Some(most) = self.open_files {
+            command.push("/usr/bin/prlimit".into());
+            command.push(format!("--nofile={most}:{most}").into());
+        }
+        if let Some(variables) = environment {
+            command.push("/usr/bin/env".into());
+            command.extend(variables);
+        }
         command.push(self.program.clone().into());
         command.extend(self.arguments.iter().chain(flags).map(OsString::from));
         let (program, arguments) = command.split_first().expect("there is the program at least");
@@ -252,6 +256,11 @@ impl Pod {
     /// From its next start on its clock is off by so much, in the words of libfaketime: `+36h`. Its timers keep time.
     pub fn set_clock(&mut self, offset: Option<&str>) {
         self.clock = offset.map(ToOwned::to_owned);
+    }
+
+    /// From its next start on it may have so many files open, and cannot change that.
+    pub fn set_open_files(&mut self, most: u32) {
+        self.open_files = Some(most);
     }
 
     /// Whether it runs.

@@ -128,13 +128,19 @@ impl Method {
         if is_wrong {
             report.wrong.push(format!("{outcome:?}: {}", self.fuzz.describe(&input)));
         }
-        self.fuzz.learn(&input, &(outcome.0 as i32, outcome.1));
+        // What is no message leads to nothing but more of its kind.
+        if !matches!(&answer, Ok(Err(status)) if is_undecoded(status)) {
+            self.fuzz.learn(&input, &(outcome.0 as i32, outcome.1));
+        }
     }
 }
 
+fn is_undecoded(status: &Status) -> bool {
+    status.message().starts_with(UNDECODED)
+}
+
 fn is_wrong(status: &Status) -> bool {
-    let is_undecoded = status.message().starts_with(UNDECODED);
-    let is_ours = status.code() == Code::Internal && !is_undecoded;
+    let is_ours = status.code() == Code::Internal && !is_undecoded(status);
     // Nothing is away and nothing cut off here, so that whoever is told so was not answered.
     let unanswered = [Code::Unknown, Code::Unavailable, Code::DeadlineExceeded, Code::DataLoss];
     is_ours || unanswered.contains(&status.code())

@@ -12,7 +12,7 @@ async fn mutated_requests_of_every_method_are_answered_and_leave_the_books_sound
     assert!(report.wrong.is_empty(), "{report:#?}");
     assert!(report.requests >= 3_000, "{report:?}");
     // Refused requests alone would say little.
-    assert!(report.answers["Ok"] > 100 && report.answers["InvalidArgument"] > 100, "{report:?}");
+    assert!(report.answers["Ok"] > 50 && report.answers["InvalidArgument"] > 50, "{report:?}");
 
     world.cluster.stop().unwrap();
     world.cluster.verify().unwrap();

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::scene::Scene;
+use crate::silence::steady;
 use crate::world::{Backend, CALL, World, place, until};
 
 /// How long it is away.
@@ -93,11 +94,17 @@ async fn the_account_service_is_away_for_thirty_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_away_for_thirty_seconds() {
-    let mut world = World::start(Backend::Postgres, 1, &[]).await;
+    let mut world = World::start(Backend::Postgres, 2, &[]).await;
     let leave = |world: &mut World| world.ground.postgres.as_mut().unwrap().kill().unwrap();
     let come_back = async |world: &mut World| {
         world.ground.postgres.as_mut().unwrap().start_again().await.unwrap();
     };
     survives(&mut world, leave, come_back).await;
     world.check_books().await;
+
+    // All heartbeats were old. Neither pod took the other for dead, though by now each would judge it.
+    until("both pods to be steady again", async || steady(&world).await == 2).await;
+    for pod in &world.cluster.order {
+        assert_eq!(pod.counter("order_workers_reaped_total", &[]).await, 0.0);
+    }
 }

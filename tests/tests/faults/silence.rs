@@ -57,7 +57,7 @@ async fn all_that_a_killed_pod_had_begun_is_decided_in_seconds(backend: Backend)
 }
 
 /// How many processes have beaten for so long that they judge others.
-async fn steady(world: &World) -> usize {
+pub(crate) async fn steady(world: &World) -> usize {
     let steady = match &world.books.order {
         database::DatabaseUrl::Postgres(_) => {
             "SELECT 1::text FROM workers WHERE steady_since < now() - interval '3 s'"

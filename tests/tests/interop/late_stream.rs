@@ -14,12 +14,11 @@ use std::time::Duration;
 use prost::Message;
 use server::{ServeConfig, Server, Signals};
 use tests::echo::{Echo, PING, Ping};
+use tests::frames::{Frames, Said, Wire};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::transport::server::TcpIncoming;
-
-use crate::frames::{Frames, Said, Wire};
 
 /// How long the call takes that is in progress when the server is told to leave.
 const CALL: Duration = Duration::from_millis(2_500);
@@ -48,7 +47,7 @@ async fn fate(server: SocketAddr, leave: impl FnOnce()) -> Fate {
     let work_ms = u32::try_from(CALL.as_millis()).unwrap();
     let slow = Ping { id: 1, work_ms, server: 0 }.encode_to_vec();
     let quick = Ping { id: 2, work_ms: 0, server: 0 }.encode_to_vec();
-    let mut wire = Wire::connect(server).await;
+    let mut wire = Wire::connect(server).await.unwrap();
     // The quick call's answer says that the slow one before it has begun.
     wire.write(Frames::default().call(1, PING, &slow).call(3, PING, &quick)).await;
     assert_eq!(wire.read().await, Said::Data { stream: 3 });
@@ -60,7 +59,7 @@ async fn fate(server: SocketAddr, leave: impl FnOnce()) -> Fate {
                 wire.write(late.window_update(5)).await;
             }
             Said::Data { stream: 1 } => return Fate::Answered,
-            Said::Data { .. } | Said::GoAway { error: 0 } => {}
+            Said::Data { .. } | Said::Reset { .. } | Said::GoAway { error: 0 } => {}
             Said::GoAway { error } => return Fate::Lost { error },
             Said::Closed => panic!("closed without a word"),
         }

@@ -1,8 +1,6 @@
 //! Clients that are not ours, while servers leave.
 
 #[cfg(test)]
-mod frames;
-#[cfg(test)]
 mod grpc_core;
 #[cfg(test)]
 mod late_stream;

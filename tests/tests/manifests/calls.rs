@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tests::cluster::Service;
 
 use crate::documents::{Documents, Overlay, list, named, number, text};
-use crate::network::{outsiders_reach, reaches, reaches_anybody};
+use crate::network::{lets_in, outsiders_reach, reaches, reaches_anybody};
 use crate::program::{Program, SERVICES, everywhere};
 
 const POSTGRESQL: u64 = 5432;
@@ -94,7 +94,7 @@ fn whoever_has_to_call_is_let_through() {
         let documents = overlay.documents();
         let [account, order] = SERVICES.map(|service| Program::of(overlay, service));
         assert!(reaches(documents, order.labels(), account.labels(), account.port("grpc")));
-        assert!(reaches(documents, &stranger(), order.labels(), order.port("grpc")));
+        assert!(lets_in(documents, order.labels(), &stranger(), order.port("grpc")));
         assert!(outsiders_reach(documents, order.labels(), order.port("grpc")));
         for program in [&account, &order] {
             let database = database_labels(program);

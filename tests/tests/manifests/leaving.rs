@@ -71,10 +71,12 @@ fn the_longest_call_fits_into_the_drain() {
 fn what_the_manifests_say_is_what_the_flags_default_to() {
     for program in everywhere() {
         let port = |name| u16::try_from(program.port(name)).unwrap();
-        let mut expected = ServeConfig::on_ports(port("grpc"), port("admin"));
+        let mut defaults = ServeConfig::on_ports(port("grpc"), port("admin"));
         // Reached from other pods.
-        expected.listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
-        assert_eq!(program.serve, expected);
+        defaults.listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        // Files have no default: production names them.
+        assert_eq!(program.serve.tls.is_some(), program.overlay == Overlay::Production);
+        assert_eq!(ServeConfig { tls: None, ..program.serve }, defaults);
     }
 }
 

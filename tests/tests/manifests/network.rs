@@ -41,6 +41,11 @@ pub(crate) fn reaches(documents: &Documents, from: &Value, to: &Value, port: u64
         && allows(documents, End::Called, to, Some(from), port)
 }
 
+/// Whether a pod lets in one with these labels that may call whom it likes.
+pub(crate) fn lets_in(documents: &Documents, to: &Value, from: &Value, port: u64) -> bool {
+    allows(documents, End::Called, to, Some(from), port)
+}
+
 /// Whether somebody who is no pod of the namespace reaches a pod.
 pub(crate) fn outsiders_reach(documents: &Documents, to: &Value, port: u64) -> bool {
     allows(documents, End::Called, to, None, port)

@@ -90,12 +90,12 @@ impl Cell {
     /// A refusal must say so in the contract's words.
     fn is_right(&self) -> bool {
         let reason = self.told.as_ref().err().and_then(Failure::of).map(|told| told.reason());
-        let reason_is_right = match self.expected {
-            Code::Unauthenticated => reason == Some(Reason::Unauthenticated),
-            Code::PermissionDenied => reason == Some(Reason::PermissionDenied),
-            _ => true,
-        };
-        self.code() == self.expected && reason_is_right
+        let expected = [
+            (Code::Unauthenticated, Reason::Unauthenticated),
+            (Code::PermissionDenied, Reason::PermissionDenied),
+        ];
+        let mut wanted = expected.iter().filter(|(code, _)| *code == self.expected);
+        self.code() == self.expected && wanted.all(|(_, wanted)| reason == Some(*wanted))
     }
 }
 

@@ -31,7 +31,7 @@ impl<B: Tables> Store<B> {
     /// Creates or sets products.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn put_products(&mut self, products: &[Product]) -> Result<(), StoreError> {
         self.session.transact(&mut PutProducts { products }).await
     }
@@ -61,7 +61,7 @@ impl<B: Tables> Store<B> {
     /// Adjusts stock, each adjustment once.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn adjust_stock(
         &mut self,
         adjustments: &[Adjustment],

@@ -59,7 +59,7 @@ impl<B: Tables> Store<B> {
     /// T0: claims keys that are free, at the catalogue's prices of now. A key that placed an order never is.
     ///
     /// # Errors
-    /// When the database did not do it, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn claim(&mut self, claims: &[NewClaim]) -> Result<Vec<Claimed>, StoreError> {
         let layout = self.known_layout().await?;
         let now = self.clock.map(|(at, said)| said + at.elapsed());

@@ -60,7 +60,7 @@ impl<B: Tables> Store<B> {
     /// T3, T3' and T4: decides keys whose fence is still the claim's.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn decide(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let (hold, default) = (self.hold(self.leases.notice), self.default);
         let (again, earlier) = (false, Earlier::new());

@@ -60,7 +60,7 @@ impl<B: Tables> Store<B> {
     /// T1: takes keys over whose lease is over and whose fence is still the one seen. `None`: another process won.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn take_over(&mut self, seen: &[Claim]) -> Result<Vec<Option<Claim>>, StoreError> {
         let hold = self.hold(self.leases.key);
         let taken = self.session.transact(&mut TakeOver { seen, hold }).await?;
@@ -77,7 +77,7 @@ impl<B: Tables> Store<B> {
     /// Changes order id and amount of undecided keys where the fence is still the claim's. Answers for which it was.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn amend(&mut self, claims: &[Claim]) -> Result<Vec<bool>, StoreError> {
         self.session.transact(&mut Amend { claims, hold: self.hold(self.leases.key) }).await
     }
@@ -85,7 +85,7 @@ impl<B: Tables> Store<B> {
     /// T5: ends leases now, so that the next request need not wait.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn hand_back(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
         self.session.transact(&mut HandBack { claims }).await?;
         self.leave(claims.iter());

@@ -17,7 +17,7 @@ impl<B: Tables> Store<B> {
     /// one that it is a copy of goes on.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn resume(&mut self, is_copy: bool) -> Result<i64, StoreError> {
         self.session.resume(is_copy).await
     }
@@ -33,7 +33,7 @@ impl<B: Tables> Store<B> {
     /// Remembers how far a ledger has come.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn remember_ledger(&mut self, ledger: &Position) -> Result<(), StoreError> {
         self.session.remember_partner(ledger).await.map(drop)
     }
@@ -41,7 +41,7 @@ impl<B: Tables> Store<B> {
     /// Forgets which ledger these orders are paid from, so that the next one that answers is taken.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn forget_ledger(&mut self) -> Result<(), StoreError> {
         self.session.forget_partners().await
     }

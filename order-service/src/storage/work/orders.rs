@@ -62,7 +62,7 @@ impl<B: Tables> Store<B> {
     /// Cancels orders: stock back, payment refunded, outbox row. `None`: there is no such order.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn cancel(
         &mut self,
         cancels: &[NewCancel],

@@ -28,7 +28,7 @@ impl<B: Tables> Store<B> {
     /// Leases notices that are due, passing over those that another process is leasing.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then they fall due again.
+    /// When it was not done, or its outcome is unknown: then they fall due again.
     pub async fn lease_notices(&mut self, limit: usize) -> Result<Vec<Notice>, StoreError> {
         let mut work = LeaseNotices { limit, hold: self.hold(self.leases.notice) };
         let leased = self.session.transact(&mut work).await?;
@@ -39,7 +39,7 @@ impl<B: Tables> Store<B> {
     /// Deletes notices that the account service answered; those of a batch when all of it is told.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then they are told again.
+    /// When it was not done, or its outcome is unknown: then they are told again.
     pub async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
         let in_outbox = notices.iter().filter(|notice| notice.batch.is_none()).cloned().collect();
         let mut work = FinishNotices { in_outbox, told: self.underway.told(notices.iter()) };
@@ -54,7 +54,7 @@ impl<B: Tables> Store<B> {
     /// refusal is new: the first, or for another reason than before.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn refuse_notices(
         &mut self,
         refused: &[RefusedNotice],

@@ -71,7 +71,7 @@ impl<B: Tables> Store<B> {
     /// Makes an order's outbox rows due now, and answers them.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn hasten(
         &mut self,
         account: AccountId,
@@ -83,7 +83,7 @@ impl<B: Tables> Store<B> {
     /// Deletes a refused outbox row and records that it was given up, and why.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn resolve(
         &mut self,
         account: AccountId,

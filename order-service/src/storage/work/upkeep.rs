@@ -14,7 +14,7 @@ impl<B: Tables> Store<B> {
     /// Makes room for the keys of days to come.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn make_room(&mut self) -> Result<(), StoreError> {
         B::make_room(&mut self.session, self.leases.key_lifetime).await
     }
@@ -30,7 +30,7 @@ impl<B: Tables> Store<B> {
     /// Lets go of keys whose lifetime is over, never of one still undecided. Answers how many partitions or rows went.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows.
+    /// When it was not done, or its outcome is unknown.
     pub async fn keep_keys(&mut self) -> Result<u64, StoreError> {
         let gone = B::keep_keys(&mut self.session, self.leases.key_lifetime).await?;
         for _ in 0..LEAVE_ROUNDS {

@@ -77,7 +77,7 @@ impl<B: Tables> Store<B> {
     /// Says that this process lives.
     ///
     /// # Errors
-    /// When it was not written, or nobody knows.
+    /// When it was not written, or its outcome is unknown.
     pub async fn beat(&mut self) -> Result<(), StoreError> {
         let Some(worker) = self.worker else { return Ok(()) };
         self.session.statement(&mut Beat { worker }).await
@@ -86,7 +86,7 @@ impl<B: Tables> Store<B> {
     /// Ends the leases of processes that are dead. Cheap while there are none.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then it is done later.
+    /// When it was not done, or its outcome is unknown: then it is done later.
     pub async fn reap(&mut self) -> Result<Ended, StoreError> {
         let Some(judge) = self.worker else { return Ok(Ended::default()) };
         if self.session.read(&mut FindSilent { judge }).await?.is_empty() {
@@ -98,7 +98,7 @@ impl<B: Tables> Store<B> {
     /// Ends this process's own leases, when it has done all it can.
     ///
     /// # Errors
-    /// When it was not done, or nobody knows: then another process does it, when this one is silent.
+    /// When it was not done, or its outcome is unknown: then another process does it, when this one is silent.
     pub async fn retire(&mut self) -> Result<Ended, StoreError> {
         let Some(worker) = self.worker else { return Ok(Ended::default()) };
         self.session.transact(&mut Retire { worker }).await

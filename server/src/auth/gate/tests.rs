@@ -5,6 +5,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::auth::checks::{IN_VAIN_MAX, PERIOD};
 use crate::auth::config::{CertificateConfig, Forwarded, TokenConfig};
 use crate::auth::jwt::tests::{Issuer, KNOWN, READ, claims, expected};
 use crate::auth::right::Right;
@@ -205,6 +206,34 @@ async fn tokens_with_made_up_keys_have_the_files_read_once_in_five_seconds() {
     assert_eq!(world.ask(READERS, None, &made_up("y")).await, unknown);
     tokio::time::advance(LOOK_AGAIN_EVERY).await;
     assert!(world.ask(READERS, None, &made_up("y")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_tokens_of_an_address_are_checked_up_to_a_bound_and_known_callers_never_notice() {
+    let world = World::new();
+    let (known, fresh) = (world.token(), bearer(&world.issuer.token(&claims(json!({ "n": 1 })))));
+    assert!(world.ask(READERS, None, &known).await.is_ok());
+
+    let (mut checked, mut unchecked) = (0, 0);
+    for number in 0..1_000 {
+        // Their keys are the issuer's, their signatures are not.
+        let bad = format!("{}{number}", world.issuer.token(&claims(json!({ "n": number }))));
+        match world.ask(READERS, None, &bearer(&bad)).await {
+            Err(Denied::Token(_)) => checked += 1,
+            Err(Denied::TooManyInVain) => unchecked += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((checked, unchecked), (IN_VAIN_MAX / 2, 1_000 - IN_VAIN_MAX / 2));
+
+    let alice = || named("alice", [false, false]);
+    assert_eq!(world.ask(READERS, None, &known).await, alice());
+    assert_eq!(world.ask(READERS, None, &fresh).await, Err(Denied::TooManyInVain));
+    let elsewhere = Peer { address: Some([10, 9, 9, 9].into()), certificate: None };
+    assert!(world.gate.admit(READERS, &elsewhere, &fresh).await.is_ok());
+    tokio::time::advance(PERIOD).await;
+    let next = bearer(&world.issuer.token(&claims(json!({ "n": 2 }))));
+    assert_eq!(world.ask(READERS, None, &next).await, alice());
 }
 
 #[tokio::test]

@@ -48,11 +48,14 @@ impl Ring {
     fn check(&self, message: &[u8], signature: &[u8]) -> Option<()> {
         match self.key.kind() {
             DecodingKeyKind::SecretOrDer(point) => {
-                let algorithm: &'static dyn VerificationAlgorithm = match self.algorithm {
-                    Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
-                    Algorithm::EdDSA => &ED25519,
-                    _ => return None,
-                };
+                let algorithm: &'static dyn VerificationAlgorithm =
+                    if self.algorithm == Algorithm::ES256 {
+                        &ECDSA_P256_SHA256_FIXED
+                    } else if self.algorithm == Algorithm::EdDSA {
+                        &ED25519
+                    } else {
+                        return None;
+                    };
                 UnparsedPublicKey::new(algorithm, point).verify(message, signature).ok()
             }
             DecodingKeyKind::RsaModulusExponent { n, e } => {

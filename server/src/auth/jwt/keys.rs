@@ -83,6 +83,7 @@ impl Keys {
 }
 
 /// The one algorithm that a key is for. It follows from the key and never from the token.
+#[expect(clippy::wildcard_enum_match_arm, reason = "keys of all other kinds are for others")]
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {

@@ -27,17 +27,17 @@ impl Own {
     }
 
     fn valid_until(year: i32) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["pod".to_owned()]).unwrap();
+        let key = KeyPair::generate().expect("keys can be made");
+        let mut params = CertificateParams::new(vec!["pod".to_owned()]).expect("it is a name");
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
-        let certificate = params.self_signed(&key).unwrap().pem();
+        let certificate = params.self_signed(&key).expect("it can be signed").pem();
         Self { certificate, key: key.serialize_pem() }
     }
 
     fn write(&self, files: &ServerFiles) {
-        std::fs::write(&files.certificate, &self.certificate).unwrap();
-        std::fs::write(&files.key, &self.key).unwrap();
+        std::fs::write(&files.certificate, &self.certificate).expect("it can be written");
+        std::fs::write(&files.key, &self.key).expect("it can be written");
     }
 }
 
