@@ -9,10 +9,14 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
-    on_both,
+    on_both, on_both_with_keys_apart,
     support::{Fresh, LONG, Place, amount, claim, decide, new_id},
     verifying::execute,
 };
+
+on_both_with_keys_apart!(
+    what_takes_effect_after_its_process_died_is_freed_too_and_then_the_row_goes
+);
 
 on_both!(
     what_a_silent_process_holds_is_free_though_its_leases_run,
@@ -22,7 +26,6 @@ on_both!(
     after_an_outage_of_the_database_nobody_is_dead_until_all_had_time_to_beat,
     who_was_frozen_itself_judges_nobody,
     a_process_that_leaves_frees_what_it_holds,
-    what_takes_effect_after_its_process_died_is_freed_too_and_then_the_row_goes,
     a_process_that_wakes_is_alive_again_and_has_lost_what_it_held,
     of_many_that_find_a_dead_process_one_ends_its_leases,
 );
