@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::{
     accounts::{Asked, Mood},
-    support::account,
+    support::{account, claim_in_orders},
     world::{World, order, reason},
 };
 
@@ -31,6 +31,26 @@ async fn a_crowd_that_replays_gets_one_answer() {
     );
     assert_eq!(world.accounts.reserve_ids().len(), 1);
     assert_eq!(world.store().list_orders(&[(account(1), None, 9)]).await.unwrap()[0].len(), 1);
+}
+
+/// Where keys are rows of their orders, also what is refused is told to all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_gets_one_answer_where_its_key_is_in_the_orders_row() {
+    claim_in_orders();
+    for (mood, orders) in [(Mood::Accept, 1), (Mood::Decline, 0)] {
+        let world = World::start(mood, 2, &[]).await;
+        let place = |n: usize| world.pods[n % 2].place(order("k", "10", OnDuplicate::Replay));
+        let answers = join_all((0..CROWD).map(place)).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), orders * CROWD);
+        let mut told: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.map_err(|status| Failure::of(&status).unwrap().reason()))
+            .collect();
+        told.iter_mut().flatten().for_each(|reply| reply.replayed = false);
+        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+        let listed = world.store().list_orders(&[(account(1), None, 9)]).await.unwrap();
+        assert_eq!(listed[0].len(), orders);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,6 @@ thread_local! {
 }
 
 /// In databases that this thread makes from now on, claims go into the rows of orders.
-#[allow(dead_code, reason = "not every suite has both layouts")]
 pub(crate) fn claim_in_orders() {
     IN_ORDERS.set(true);
 }
