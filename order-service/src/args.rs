@@ -135,10 +135,10 @@ struct VerifyArgs {
 
 #[derive(Debug, Flags)]
 struct LayoutArgs {
-    /// `orders`: into the rows of their orders, once all pods are of this version. `keys`: into a table of their own, before
-    /// pods of the version before may start. Left out: only show
-    #[arg(value_name = "LAYOUT")]
-    goal: Option<String>,
+    /// Where to move them: orders (the rows of their orders, once all pods are of this version) or keys (a table of their
+    /// own, before pods of the version before start). Left out: only show
+    #[arg(long, value_name = "LAYOUT")]
+    to: Option<String>,
     /// How long moving back to `keys` waits until everything is decided and told
     #[arg(long, value_name = "TIME", default_value = "20m")]
     limit: String,
@@ -343,14 +343,14 @@ impl TaskArgs {
                 Some(Task::Verify { outbox_age_max })
             }
             Self::Settlements(args) => args.validate(problems).map(Task::Settlements),
-            Self::Layout(LayoutArgs { goal, limit }) => {
+            Self::Layout(LayoutArgs { to, limit }) => {
                 let limit = problems.parse("--limit", &limit, time);
-                let goal = match goal.as_deref() {
+                let goal = match to.as_deref() {
                     None => return Some(Task::Layout(layout::Command::Show)),
                     Some("keys") => Layout::Keys,
                     Some("orders") => Layout::Orders,
                     Some(other) => {
-                        problems.add("LAYOUT", format!("{other:?} is neither keys nor orders"));
+                        problems.add("--to", format!("{other:?} is neither keys nor orders"));
                         return None;
                     }
                 };
