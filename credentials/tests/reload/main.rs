@@ -1,0 +1,4 @@
+//! TLS files that change under a process.
+
+#[cfg(test)]
+mod files;
