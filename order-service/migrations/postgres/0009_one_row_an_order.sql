@@ -15,7 +15,7 @@ ALTER TABLE orders
     ADD CONSTRAINT orders_status_check CHECK (status IN ('PROCESSING', 'PLACED', 'CANCELLED', 'REFUSED')) NOT VALID;
 
 -- A decision follows its claim within milliseconds and stays on its page (HOT) where there is room for it.
-ALTER TABLE orders SET (fillfactor = 60);
+ALTER TABLE orders SET (fillfactor = 50);
 
 -- What one transaction claimed or took over. An undecided order is listed in the batch that its row names.
 CREATE TABLE claim_batches (

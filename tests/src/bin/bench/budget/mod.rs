@@ -37,6 +37,9 @@ pub(crate) struct BudgetArgs {
     /// Programs to compare with, in turns
     #[arg(long, requires = "budget", value_name = "DIR")]
     against: Option<PathBuf>,
+    /// With keys in the rows of their orders; compared with keys apart, unless there is something else to compare with
+    #[arg(long, requires = "budget")]
+    keys_in_orders: bool,
 }
 
 impl BudgetArgs {
@@ -54,8 +57,16 @@ pub(crate) async fn run(
 ) -> Result<(), Box<dyn Error>> {
     eprintln!("Building and starting …");
     let mut ours = Stand::start(binaries(args.programs.as_deref())?, in_flight).await?;
-    let mut theirs = match &args.against {
-        Some(directory) => Some(Stand::start(Binaries::in_directory(directory)?, in_flight).await?),
+    if args.keys_in_orders {
+        ours.claim_in_orders().await?;
+    }
+    let others = match &args.against {
+        Some(directory) => Some(Binaries::in_directory(directory)?),
+        None if args.keys_in_orders => Some(binaries(args.programs.as_deref())?),
+        None => None,
+    };
+    let mut theirs = match others {
+        Some(others) => Some(Stand::start(others, in_flight).await?),
         None => None,
     };
 

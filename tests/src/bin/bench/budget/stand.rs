@@ -64,6 +64,12 @@ impl Stand {
         Ok(Self { stage, connections, observer, orders, in_flight, runs: 0 })
     }
 
+    /// Lets keys go into the rows of their orders.
+    pub(crate) async fn claim_in_orders(&mut self) -> sqlx::Result<()> {
+        let moved = sqlx::query("UPDATE layout SET claims = 'orders'");
+        moved.execute(&mut self.orders).await.map(drop)
+    }
+
     /// Places so many orders and waits until all are captured; answers what one cost.
     pub(crate) async fn measure(&mut self, orders: u64) -> Result<Budget, Box<dyn Error>> {
         let server = self.stage.postgres().expect("the pair is on PostgreSQL");
@@ -115,7 +121,12 @@ impl Stand {
     /// Waits until the account service has been told of all orders.
     async fn settled(&mut self) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
-        let waiting = "SELECT count(*) AS of_budget FROM outbox";
+        let view = "SELECT to_regclass('notices') IS NOT NULL AS of_budget";
+        let waiting = match sqlx::query_scalar(view).fetch_one(&mut self.orders).await? {
+            true => "SELECT count(*) AS of_budget FROM notices",
+            // Of a version before there were batches.
+            false => "SELECT count(*) AS of_budget FROM outbox",
+        };
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut self.orders).await? > 0 {
             if began.elapsed() > SETTLED_MAX {
                 return Err("captures are still waiting".into());
