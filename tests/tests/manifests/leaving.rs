@@ -50,7 +50,7 @@ fn the_grace_covers_everything_that_happens_before_sigkill() {
 #[test]
 fn what_comes_after_the_drain_is_bounded_as_the_manifests_count_it() {
     assert_eq!(afterwards(Service::Account), Duration::from_secs(1 + 2 * 3));
-    assert_eq!(afterwards(Service::Order), Duration::from_secs(1 + 4 * 3 + 8));
+    assert_eq!(afterwards(Service::Order), Duration::from_secs(1 + 5 * 3 + 8));
 }
 
 #[test]
