@@ -109,7 +109,7 @@ async fn wait_until_nothing_is_left<B: Tables>(
         sleep(LOOK).await;
         waited += LOOK;
         // Housekeeping of the pods does the rest.
-        store.keep_keys().await?;
+        store.let_refusals_leave().await?;
     }
 }
 

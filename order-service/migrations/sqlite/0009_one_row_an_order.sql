@@ -45,6 +45,7 @@ CREATE TABLE notice_batches (
     owner      BLOB
 ) STRICT;
 CREATE INDEX notice_batches_due ON notice_batches (due_at);
+CREATE INDEX notice_batches_standing ON notice_batches (created_at) WHERE attempts > 0;
 
 CREATE TABLE refused_batches (
     batch_id INTEGER PRIMARY KEY AUTOINCREMENT,

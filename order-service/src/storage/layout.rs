@@ -29,8 +29,8 @@ pub struct LeftInOrders {
     pub refused: u64,
 }
 
-/// Between two steps: longer than a statement may live, so that every claim of before has ended.
-pub const STEP: Duration = Duration::from_secs(15);
+/// Between two steps: longer than a transaction that claims may live, so that every claim of before has ended.
+pub const STEP: Duration = Duration::from_secs(30);
 
 impl Layout {
     /// Every one, in the order in which an installation moves through them, forward or back.

@@ -87,6 +87,14 @@ impl Underway {
         ended
     }
 
+    /// Loses track of the batches of these, as if the process had died: they fall due.
+    pub(super) fn forget<'a>(&self, notices: impl Iterator<Item = &'a Notice>) {
+        let mut batches = self.lock();
+        for batch in notices.filter_map(|notice| notice.batch) {
+            batches.notices.0.remove(&batch);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Batches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,6 +136,8 @@ impl<T> Default for Members<T> {
 
 #[cfg(test)]
 mod tests {
+    use proto::{Money, id::AccountId};
+
     use super::*;
 
     #[test]
@@ -142,6 +152,20 @@ mod tests {
         underway.left(7, two);
         underway.left(7, two);
         assert_eq!(underway.take_ended(), [7]);
+    }
+
+    #[test]
+    fn a_batch_that_is_forgotten_is_not_over_when_the_rest_of_it_is_told() {
+        let (account, amount) = (AccountId::new(1).unwrap(), Money::parse("1").unwrap());
+        let notice = |id| {
+            let (order_id, action) = (Uuid::from_u128(id), Action::Capture);
+            Notice { account, order_id, action, amount, batch: Some(7) }
+        };
+        let underway = Underway::default();
+        underway.begin_notices([&notice(1), &notice(2)].into_iter());
+        assert!(underway.told([&notice(1)].into_iter()).is_empty());
+        underway.forget([&notice(1)].into_iter());
+        assert!(underway.told([&notice(2)].into_iter()).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     on_both,
-    support::{Fresh, LONG, Place, amount, claim, decide, new_id},
+    support::{Fresh, LONG, OVER, Place, amount, claim, decide, new_id, settlement},
     verifying::execute,
 };
 
@@ -27,6 +27,7 @@ on_both!(
     a_row_that_is_refused_or_too_old_is_stuck,
     rows_are_listed_in_pages,
     only_a_refused_row_is_resolved_and_only_once,
+    what_was_given_up_is_not_told_again_with_the_others_of_its_batch,
     a_row_of_the_version_before_is_as_old_as_the_migration,
     a_process_of_the_version_before_still_writes_rows,
 );
@@ -180,6 +181,27 @@ async fn only_a_refused_row_is_resolved_and_only_once<B: Fresh>() {
     let again = store.resolve(account, order_id, Action::Capture, "note").await.unwrap();
     assert_eq!(again, Resolved::Unknown);
     assert!(store.hasten(account, order_id).await.unwrap().is_empty());
+}
+
+async fn what_was_given_up_is_not_told_again_with_the_others_of_its_batch<B: Fresh>() {
+    let place = B::fresh().await;
+    let mut store = place.store::<B>(OVER);
+    let mut settlements = Vec::new();
+    for key in ["a", "b"] {
+        let claim = claim(&mut store, &amount(1, key, "10")).await;
+        settlements.push(settlement(&claim, Verdict::Reserved));
+    }
+    let decided = store.decide(&settlements).await.unwrap();
+    let notices: Vec<_> = decided.into_iter().filter_map(|settled| settled.notice).collect();
+    let [given_up, other] = &notices[..] else { panic!("{notices:?}") };
+
+    store.refuse_notices(&[refused(given_up, Reason::ReservationReleased)]).await.unwrap();
+    let Notice { account, order_id, action, .. } = *given_up;
+    let resolved = store.resolve(account, order_id, action, "paid by invoice").await.unwrap();
+    assert!(matches!(resolved, Resolved::Done(_)), "{resolved:?}");
+    assert_eq!(store.lease_notices(10).await.unwrap(), std::slice::from_ref(other));
+    store.finish_notices(std::slice::from_ref(other)).await.unwrap();
+    assert_eq!(store.waiting(None, 10).await.unwrap(), []);
 }
 
 async fn a_row_of_the_version_before_is_as_old_as_the_migration<B: Fresh>() {

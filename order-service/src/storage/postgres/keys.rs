@@ -46,7 +46,7 @@ const TAKE_OVER: &str = "
 
 const HAND_BACK: &str = "
     UPDATE idempotency_keys AS k
-    SET lease_until = now()
+    SET lease_until = now(), owner = NULL
     FROM UNNEST($1::bigint[], $2::text[], $3::date[], $4::int[], $5::uuid[])
         AS c (account_id, idempotency_key, day, fence, order_id)
     WHERE k.account_id = c.account_id AND k.idempotency_key = c.idempotency_key AND k.day = c.day

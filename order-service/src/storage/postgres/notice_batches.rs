@@ -29,9 +29,9 @@ const LEASE: &str = "
         WHERE due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ), first AS (
         SELECT batch_id FROM (
-            SELECT batch_id, sum(notices) OVER (ORDER BY due_at, batch_id) AS so_far FROM due
+            SELECT batch_id, sum(notices) OVER (ORDER BY due_at, batch_id) - notices AS before FROM due
         ) AS counted
-        WHERE so_far <= $2
+        WHERE before < $2
     )
     UPDATE notice_batches AS b
     SET attempts = b.attempts + 1, due_at = now() + make_interval(secs => $1 * least(b.attempts + 1, 8)),
@@ -46,6 +46,21 @@ const MOVE: &str = "
     SELECT c.*, now() + make_interval(secs => $5)
     FROM UNNEST($1::bigint[], $2::uuid[], $3::text[], $4::numeric[]) AS c
     ON CONFLICT DO NOTHING";
+
+/// What has moved is no longer the batch's.
+const TAKE_OUT: &str = "
+    UPDATE notice_batches AS b
+    SET (accounts, orders, actions, amounts) = (
+        SELECT
+            coalesce(array_agg(n.account_id), '{}'), coalesce(array_agg(n.order_id), '{}'),
+            coalesce(array_agg(n.action), '{}'), coalesce(array_agg(n.amount), '{}')
+        FROM UNNEST(b.accounts, b.orders, b.actions, b.amounts) AS n (account_id, order_id, action, amount)
+        WHERE NOT EXISTS (
+            SELECT FROM UNNEST($1::bigint[], $2::uuid[], $3::text[]) AS r (batch_id, order_id, action)
+            WHERE r.batch_id = b.batch_id AND r.order_id = n.order_id AND r.action = n.action
+        )
+    )
+    WHERE b.batch_id = ANY($1)";
 
 const HASTEN: &str = "
     WITH hastened AS (
@@ -105,6 +120,12 @@ impl NoticeBatches for Postgres {
         outbox::bind_names(sqlx::query(MOVE), &notices)
             .bind(notices.iter().map(|notice| notice.amount.decimal()).collect::<Vec<_>>())
             .bind(REFUSED_PAUSE_MIN.as_secs_f64())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(TAKE_OUT)
+            .bind(notices.iter().filter_map(|notice| notice.batch).collect::<Vec<_>>())
+            .bind(notices.iter().map(|notice| notice.order_id).collect::<Vec<_>>())
+            .bind(notices.iter().map(|notice| notice.action.as_str()).collect::<Vec<_>>())
             .execute(connection)
             .await
             .map(drop)

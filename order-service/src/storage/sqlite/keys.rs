@@ -32,7 +32,7 @@ const TAKE_OVER: &str = "
     RETURNING fence";
 
 const HAND_BACK: &str = "
-    UPDATE idempotency_keys SET lease_until = ?4
+    UPDATE idempotency_keys SET lease_until = ?4, owner = NULL
     WHERE account_id = ?1 AND idempotency_key = ?2 AND fence = ?3 AND order_id = ?5 AND status = 'PROCESSING'";
 
 const AMEND: &str = "

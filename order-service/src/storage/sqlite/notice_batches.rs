@@ -25,10 +25,11 @@ const LEASE: &str = "
         owner = (SELECT worker_id FROM workers WHERE worker_id = ?4 AND ended_at IS NULL)
     WHERE batch_id IN (
         SELECT batch_id FROM (
-            SELECT batch_id, sum(json_array_length(notices)) OVER (ORDER BY due_at, batch_id) AS so_far
+            SELECT batch_id,
+                sum(json_array_length(notices)) OVER (ORDER BY due_at, batch_id) - json_array_length(notices) AS before
             FROM notice_batches WHERE due_at <= ?1
         )
-        WHERE so_far <= ?3
+        WHERE before < ?3
     )
     RETURNING batch_id, notices";
 
@@ -39,6 +40,18 @@ const MOVE: &str = "
     INSERT INTO outbox (account_id, order_id, action, amount, due_at)
     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, ?2 FROM json_each(?1) WHERE TRUE
     ON CONFLICT DO NOTHING";
+
+/// What has moved is no longer the batch's.
+const TAKE_OUT: &str = "
+    UPDATE notice_batches SET notices = (
+        SELECT json_group_array(json(n.value)) FROM json_each(notice_batches.notices) AS n
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(?1) AS r
+            WHERE r.value ->> 0 = notice_batches.batch_id AND r.value ->> 1 = n.value ->> 1
+              AND r.value ->> 2 = n.value ->> 2
+        )
+    )
+    WHERE batch_id IN (SELECT r.value ->> 0 FROM json_each(?1) AS r)";
 
 const HASTEN: &str = "
     UPDATE notice_batches SET due_at = ?3 WHERE EXISTS (
@@ -96,7 +109,11 @@ impl NoticeBatches for Sqlite {
     ) -> sqlx::Result<()> {
         let due = rows::now(connection).await? + rows::micros(REFUSED_PAUSE_MIN);
         let moved = rows::table(refused.iter().map(|refused| outbox::row(&refused.notice)));
-        sqlx::query(MOVE).bind(moved).bind(due).execute(connection).await.map(drop)
+        sqlx::query(MOVE).bind(moved).bind(due).execute(&mut *connection).await?;
+        let names = refused.iter().map(|RefusedNotice { notice, .. }| {
+            json!([notice.batch, rows::id(notice.order_id), notice.action.as_str()])
+        });
+        sqlx::query(TAKE_OUT).bind(rows::table(names)).execute(connection).await.map(drop)
     }
 
     async fn hasten_notice_batches(

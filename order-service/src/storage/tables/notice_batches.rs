@@ -35,7 +35,7 @@ pub trait NoticeBatches: Backend {
         batches: &[i64],
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Puts notices of such rows that were refused among those of the outbox, unless they are there.
+    /// Moves notices of such rows that were refused to the outbox, unless they are there.
     fn move_to_outbox(
         connection: &mut Self::Connection,
         refused: &[&RefusedNotice],

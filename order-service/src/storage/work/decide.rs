@@ -161,8 +161,11 @@ async fn expect<B: Tables>(
     connection: &mut B::Connection,
     settlements: &[&Settlement],
 ) -> sqlx::Result<Option<Held>> {
+    // One order for all writers, so that two batches with keys in common do not deadlock.
+    let mut sorted = settlements.to_vec();
+    sorted.sort_by_key(|s| (s.claim.request.account, &s.claim.request.key));
     let (in_orders, in_keys): (Vec<&Settlement>, Vec<&Settlement>) =
-        settlements.iter().partition(|settlement| settlement.claim.batch().is_some());
+        sorted.into_iter().partition(|settlement| settlement.claim.batch().is_some());
     // An order counts as placed when its key was claimed, if that is in its row.
     let mut held = Held { claims: HashSet::new(), at: OffsetDateTime::UNIX_EPOCH };
     if !in_orders.is_empty() {

@@ -111,9 +111,12 @@ impl<B: Tables> Store<B> {
     }
 }
 
-/// Tells apart claims whose rows are those of orders, and those whose rows are among the keys.
-pub(super) fn by_home(claims: &[Claim]) -> (Vec<&Claim>, Vec<&Claim>) {
-    claims.iter().partition(|claim| claim.batch().is_some())
+/// Tells apart claims whose rows are those of orders, and those whose rows are among the keys. Each in the order of their
+/// keys, so that two batches with keys in common do not deadlock.
+fn by_home(claims: &[Claim]) -> (Vec<&Claim>, Vec<&Claim>) {
+    let mut sorted: Vec<_> = claims.iter().collect();
+    sorted.sort_by_key(|claim| (claim.request.account, &claim.request.key));
+    sorted.into_iter().partition(|claim| claim.batch().is_some())
 }
 
 impl<B: Tables> Transaction<B> for ReadKeys<'_> {

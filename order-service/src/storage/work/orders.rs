@@ -31,8 +31,6 @@ struct Cancel<'a> {
     cancels: &'a [NewCancel],
     /// This process's hold on the outbox rows.
     hold: Hold,
-    /// What is to be told goes into a batch of notices.
-    in_batches: bool,
     default: Currency,
 }
 
@@ -68,8 +66,7 @@ impl<B: Tables> Store<B> {
         cancels: &[NewCancel],
     ) -> Result<Vec<Option<Cancelled>>, StoreError> {
         let (hold, default) = (self.hold(self.leases.notice), self.default);
-        let in_batches = self.known_layout().await?.is_in_orders();
-        let mut work = Cancel { cancels, hold, in_batches, default };
+        let mut work = Cancel { cancels, hold, default };
         let cancelled = self.session.transact(&mut work).await?;
 
         let notices = cancelled.iter().flatten().filter_map(|it| it.notice.as_ref());
@@ -154,7 +151,8 @@ impl<B: Tables> Transaction<B> for Cancel<'_> {
 
         B::write_cancelled(connection, &signed).await?;
         return_stock::<B>(connection, &orders).await?;
-        if !self.in_batches {
+        // Not by what this store remembers, which may be of hours ago.
+        if !B::layout(connection).await?.is_in_orders() {
             B::insert_notices(connection, &notices, self.hold).await?;
             return Ok(cancelled);
         }

@@ -41,7 +41,10 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or its outcome is unknown: then they are told again.
     pub async fn finish_notices(&mut self, notices: &[Notice]) -> Result<(), StoreError> {
-        let in_outbox = notices.iter().filter(|notice| notice.batch.is_none()).cloned().collect();
+        let in_outbox = notices.iter().filter(|notice| notice.batch.is_none());
+        let mut in_outbox: Vec<_> = in_outbox.cloned().collect();
+        // One order for all writers, so that two that tell the same do not deadlock.
+        in_outbox.sort_by_key(|notice| (notice.account, notice.order_id, notice.action.as_str()));
         let mut work = FinishNotices { in_outbox, told: self.underway.told(notices.iter()) };
         match (work.in_outbox.is_empty(), work.told.is_empty()) {
             (true, true) => Ok(()),
@@ -59,8 +62,14 @@ impl<B: Tables> Store<B> {
         &mut self,
         refused: &[RefusedNotice],
     ) -> Result<Vec<bool>, StoreError> {
-        let told = self.underway.told(refused.iter().map(|refused| &refused.notice));
-        self.session.transact(&mut RefuseNotices { refused, told }).await
+        let notices = || refused.iter().map(|refused| &refused.notice);
+        let told = self.underway.told(notices());
+        let written = self.session.transact(&mut RefuseNotices { refused, told }).await;
+        // Not written, they must be told again: their batches must not end with the others in them.
+        if written.is_err() {
+            self.underway.forget(notices());
+        }
+        written
     }
 }
 
@@ -71,9 +80,10 @@ impl<B: Tables> Transaction<B> for LeaseNotices {
     const IS_COUNTED: bool = false;
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<Self::Output> {
-        let mut leased = B::lease_notices(connection, self.limit, self.hold).await?;
-        let room = self.limit - leased.len();
-        leased.extend(B::lease_notice_batches(connection, room, self.hold).await?);
+        // First what was never told: rows that stay in the outbox are refused ones, most of them.
+        let mut leased = B::lease_notice_batches(connection, self.limit, self.hold).await?;
+        let room = self.limit.saturating_sub(leased.len());
+        leased.extend(B::lease_notices(connection, room, self.hold).await?);
         Ok(leased)
     }
 }

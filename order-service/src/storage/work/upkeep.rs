@@ -6,7 +6,7 @@ use crate::storage::{Store, Tables};
 
 /// Decisions whose refusals leave the orders at once, some fifty rows each, and how often in a row.
 const LEAVE_AT_ONCE: usize = 50;
-const LEAVE_ROUNDS: u32 = 1_000;
+const LEAVE_ROUNDS: u32 = 20;
 
 struct LetRefusalsLeave;
 
@@ -32,13 +32,21 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or its outcome is unknown.
     pub async fn keep_keys(&mut self) -> Result<u64, StoreError> {
-        let gone = B::keep_keys(&mut self.session, self.leases.key_lifetime).await?;
+        self.let_refusals_leave().await?;
+        B::keep_keys(&mut self.session, self.leases.key_lifetime).await
+    }
+
+    /// Lets rows of refusals leave the orders whose time has come, so many at most.
+    ///
+    /// # Errors
+    /// When it was not done, or nobody knows.
+    pub async fn let_refusals_leave(&mut self) -> Result<(), StoreError> {
         for _ in 0..LEAVE_ROUNDS {
             if self.session.transact(&mut LetRefusalsLeave).await? == 0 {
                 break;
             }
         }
-        Ok(gone)
+        Ok(())
     }
 }
 

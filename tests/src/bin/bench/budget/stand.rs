@@ -66,8 +66,8 @@ impl Stand {
 
     /// Lets keys go into the rows of their orders.
     pub(crate) async fn claim_in_orders(&mut self) -> sqlx::Result<()> {
-        let moved = sqlx::query("UPDATE layout SET claims = 'orders'");
-        moved.execute(&mut self.orders).await.map(drop)
+        let moved = "ALTER TABLE orders SET (fillfactor = 50); UPDATE layout SET claims = 'orders'";
+        sqlx::raw_sql(moved).execute(&mut self.orders).await.map(drop)
     }
 
     /// Places so many orders and waits until all are captured; answers what one cost.
