@@ -1,7 +1,8 @@
 //! The heartbeat: says twice a second that this process lives, and in the end that it is gone.
 //!
 //! A task and a connection of its own, so that no queue and no long transaction is taken for death; on the same runtime as
-//! all else, so that a process whose runtime hangs falls silent. What silence means is in `storage/work/workers.rs`.
+//! all else, so that a process whose runtime hangs falls silent. What silence means is said where the leases of the silent
+//! are ended (`storage::work::workers`).
 //!
 //! A beat that fails is tried again with the next one. A process that leaves in order ends its leases itself: nobody needs
 //! to wait until it counts as dead. While the database is away, it is left to the others.

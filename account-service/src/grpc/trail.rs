@@ -2,7 +2,7 @@
 
 use proto::id::Actor;
 use serde_json::{Map, Value, json};
-use server::{Audit, Kind, Principal};
+use server::{Audit, Principal};
 use tonic::Request;
 
 use crate::ledger::{Capture, Command, OpenAccount, PostDeposit, PostRefund, Release, Reserve};
@@ -35,7 +35,7 @@ impl Origin {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
         let (audit, principal) =
             (Audit::of(request.extensions()), request.extensions().get::<Principal>());
-        Self { audit, actor: principal.and_then(actor) }
+        Self { audit, actor: principal.and_then(Principal::name).map(Actor::new) }
     }
 
     /// Notes what a call's one command is about.
@@ -83,15 +83,6 @@ fn facts(command: &Command) -> Vec<(&'static str, Value)> {
         }
     }
     facts
-}
-
-/// Ids are unique together with the kind of credential, so both are kept: `token:alice`.
-fn actor(principal: &Principal) -> Option<Actor> {
-    let kind = match principal.kind() {
-        Kind::Anonymous => return None,
-        known @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => known.name(),
-    };
-    Some(Actor::new(format!("{kind}:{}", principal.id())))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use proto::id::Actor;
 use serde_json::json;
-use server::{Audit, Kind, Owned, Principal};
+use server::{Audit, Owned, Principal};
 use tonic::Request;
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ impl Origin {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
         let (audit, principal) =
             (Audit::of(request.extensions()), request.extensions().get::<Principal>());
-        Self { audit, actor: principal.and_then(actor) }
+        Self { audit, actor: principal.and_then(Principal::name).map(Actor::new) }
     }
 
     /// Before it is known whether the caller may touch it: a denied call is told of too.
@@ -83,15 +83,6 @@ impl Origin {
         self.audit.set("adjustment_id", json!(adjustment.adjustment_id));
         self.audit.set("delta", adjustment.delta);
     }
-}
-
-/// Ids are unique together with the kind of credential, so both are kept: `token:alice`.
-fn actor(principal: &Principal) -> Option<Actor> {
-    let kind = match principal.kind() {
-        Kind::Anonymous => return None,
-        known @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => known.name(),
-    };
-    Some(Actor::new(format!("{kind}:{}", principal.id())))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod found;
 mod layout;
 mod lifetime;
+mod order_state;
 pub mod outbox;
 mod postgres;
 mod sqlite;

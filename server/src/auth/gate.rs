@@ -109,28 +109,28 @@ impl Gate {
         denied.status(self.rules.domain)
     }
 
-    /// Decides on one call.
+    /// Decides on one call. `known` is told who calls, also where that caller is then denied.
     pub(crate) async fn admit(
         &self,
         rule: Rule,
         peer: &Peer,
         headers: &HeaderMap,
+        known: impl FnOnce(&Principal),
     ) -> Result<Admitted, Denied> {
         // What is open is so for broken credentials too: a probe must not fail for an expired token.
         if rule == Rule::Access(Access::Open) {
-            return Ok(Admitted { principal: Principal::anonymous(), scope: Scope::default() });
+            let principal = Principal::anonymous();
+            known(&principal);
+            return Ok(Admitted { principal, scope: Scope::default() });
         }
         let principal = self.authenticate(peer, headers).await?;
+        known(&principal);
         let scope = authorise(rule, &principal)?;
         Ok(Admitted { principal, scope })
     }
 
     /// A token that was sent is judged, and a bad one is no better for the certificate beside it.
-    pub(crate) async fn authenticate(
-        &self,
-        peer: &Peer,
-        headers: &HeaderMap,
-    ) -> Result<Principal, Denied> {
+    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<Principal, Denied> {
         if self.config.tokens.is_some()
             && let Some(token) = bearer_token(headers)?
         {

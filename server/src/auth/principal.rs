@@ -67,6 +67,18 @@ impl Principal {
         &self.0.id
     }
 
+    /// Kind and id as one name, such as `token:alice`: ids are unique only together with the kind of credential. `None`:
+    /// anonymous.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        match self.kind() {
+            Kind::Anonymous => None,
+            known @ (Kind::Certificate | Kind::Forwarded | Kind::Token) => {
+                Some(format!("{}:{}", known.name(), self.id()))
+            }
+        }
+    }
+
     /// How it was recognised.
     #[must_use]
     pub fn kind(&self) -> Kind {

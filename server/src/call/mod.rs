@@ -40,7 +40,7 @@ pub(crate) use methods::{Marks, Method, Methods};
 pub(crate) use record::{Activity, Totals, code_name};
 
 use crate::PeerCertificate;
-use crate::auth::{Admitted, Gate, Peer};
+use crate::auth::{Admitted, Gate, Peer, Principal};
 use crate::caller::CallerKey;
 use crate::surface::Arrival;
 use crate::trail::{Pending, Trail};
@@ -150,23 +150,16 @@ impl Calls {
         method: &Method,
         record: &mut Record,
     ) -> Result<Admitted, Status> {
-        let admitted = match &self.gate {
-            None => Admitted::anybody(),
-            Some(gate) => match gate.admit(method.rule(), peer, headers).await {
-                Ok(admitted) => admitted,
-                Err(denied) => {
-                    tracing::debug!(%denied, peer = ?peer.address, "call refused");
-                    if method.is_audited()
-                        && let Ok(known) = gate.authenticate(peer, headers).await
-                    {
-                        record.called_by(&known);
-                    }
-                    return Err(gate.refusal(denied));
-                }
-            },
+        let Some(gate) = &self.gate else {
+            let anybody = Admitted::anybody();
+            record.called_by(&anybody.principal);
+            return Ok(anybody);
         };
-        record.called_by(&admitted.principal);
-        Ok(admitted)
+        let known = |principal: &Principal| record.called_by(principal);
+        gate.admit(method.rule(), peer, headers, known).await.map_err(|denied| {
+            tracing::debug!(%denied, peer = ?peer.address, "call refused");
+            gate.refusal(denied)
+        })
     }
 
     async fn serve(

@@ -13,11 +13,14 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::order::{
-    Order,
-    catalog::Product,
-    key::{Claim, Decided, Home, KeyRow, KeyState, Outcome},
-    request::{Basket, Digest, Request},
+use crate::{
+    order::{
+        Order,
+        catalog::Product,
+        key::{Claim, Decided, Home, KeyRow, KeyState, Outcome},
+        request::{Basket, Digest, Request},
+    },
+    storage::order_state::OrderState,
 };
 
 /// Reports a stored value that cannot be ours.
@@ -87,15 +90,14 @@ pub(super) fn key_row_in_orders(row: &PgRow, default: Currency) -> sqlx::Result<
         fence: row.try_get("fence")?,
         home: Home::Orders { claimed_at: created_at, batch: row.try_get("batch")? },
     };
-    let outcome = match row.try_get("status")? {
-        "PROCESSING" => None,
-        "REFUSED" => Some(Outcome::from_json(row.try_get("outcome")?).map_err(odd)?),
-        _ => Some(Outcome::Placed { payment_id: row.try_get("payment_id")? }),
+    let state = OrderState {
+        status: row.try_get("status")?,
+        outcome: row.try_get("outcome")?,
+        payment_id: row.try_get("payment_id")?,
+        lease_over: row.try_get("lease_over")?,
+        claimed_at: created_at,
     };
-    let state = match outcome {
-        None => KeyState::Running { lease_over: row.try_get("lease_over")? },
-        Some(outcome) => KeyState::Decided(Decided { outcome, at: created_at }),
-    };
+    let state = state.read().map_err(odd)?;
     Ok(KeyRow { claim, digest, state, created_at })
 }
 

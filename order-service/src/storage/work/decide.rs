@@ -23,7 +23,6 @@ use database::{StoreError, Transaction};
 use failpoint::{Point, reach};
 use proto::Currency;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::{
     order::{
@@ -31,7 +30,10 @@ use crate::{
         key::Claim,
         request::Request,
     },
-    storage::{Store, Tables, tables::Hold},
+    storage::{
+        Store, Tables,
+        tables::{Fenced, Hold},
+    },
 };
 
 /// How long the row of a refusal stays among the orders: many times longer than a statement may live. A claim that began before
@@ -48,12 +50,6 @@ struct Decide<'a> {
     /// The first run met a conflict: look for earlier orders.
     again: bool,
     earlier: Earlier,
-}
-
-/// Claims whose fences hold: which, by order and fence, and when they are decided.
-struct Held {
-    claims: HashSet<(Uuid, i32)>,
-    at: OffsetDateTime,
 }
 
 impl<B: Tables> Store<B> {
@@ -86,12 +82,12 @@ impl<B: Tables> Transaction<B> for Decide<'_> {
         super::mutants::claim_late::<B>(connection, self.settlements, self.hold).await?;
 
         let settlements = decision::firsts(self.settlements);
-        let Some(Held { claims, at }) = expect::<B>(connection, &settlements).await? else {
+        let Some(Fenced { held, at }) = expect::<B>(connection, &settlements).await? else {
             return Ok(vec![Settled::default(); self.settlements.len()]);
         };
         reach(Point::SettleFenced);
 
-        let holds = |s: &&Settlement| claims.contains(&(s.claim.order_id, s.claim.fence));
+        let holds = |s: &&Settlement| held.contains(&(s.claim.order_id, s.claim.fence));
         let holders: Vec<_> = settlements.into_iter().filter(holds).collect();
         let (decisions, stock) = self.fates::<B>(connection, &holders, at).await?;
         let decided: Vec<_> = holders.into_iter().zip(&decisions).collect();
@@ -160,24 +156,24 @@ impl Decide<'_> {
 async fn expect<B: Tables>(
     connection: &mut B::Connection,
     settlements: &[&Settlement],
-) -> sqlx::Result<Option<Held>> {
+) -> sqlx::Result<Option<Fenced>> {
     // One order for all writers, so that two batches with keys in common do not deadlock.
     let mut sorted = settlements.to_vec();
     sorted.sort_by_key(|s| (s.claim.request.account, &s.claim.request.key));
     let (in_orders, in_keys): (Vec<&Settlement>, Vec<&Settlement>) =
         sorted.into_iter().partition(|settlement| settlement.claim.batch().is_some());
     // An order counts as placed when its key was claimed, if that is in its row.
-    let mut held = Held { claims: HashSet::new(), at: OffsetDateTime::UNIX_EPOCH };
+    let mut fenced = Fenced { held: HashSet::new(), at: OffsetDateTime::UNIX_EPOCH };
     if !in_orders.is_empty() {
-        held.claims = B::expect_in_orders(connection, &in_orders).await?;
+        fenced.held = B::expect_in_orders(connection, &in_orders).await?;
     }
     if !in_keys.is_empty()
-        && let Some(fenced) = B::write_expected(connection, &in_keys).await?
+        && let Some(Fenced { held, at }) = B::write_expected(connection, &in_keys).await?
     {
-        held.claims.extend(fenced.held);
-        held.at = fenced.at;
+        fenced.held.extend(held);
+        fenced.at = at;
     }
-    Ok((!held.claims.is_empty()).then_some(held))
+    Ok((!fenced.held.is_empty()).then_some(fenced))
 }
 
 /// The requests whose keys may have made an order before. A key whose row is the order's has not.

@@ -36,7 +36,8 @@ struct Amend<'a> {
 }
 
 struct HandBack<'a> {
-    claims: &'a [Claim],
+    in_orders: Vec<&'a Claim>,
+    in_keys: Vec<&'a Claim>,
 }
 
 struct ReadOverdue {
@@ -87,7 +88,15 @@ impl<B: Tables> Store<B> {
     /// # Errors
     /// When it was not done, or its outcome is unknown.
     pub async fn hand_back(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
-        self.session.transact(&mut HandBack { claims }).await?;
+        let (in_orders, in_keys) = by_home(claims);
+        let is_mixed = !in_orders.is_empty() && !in_keys.is_empty();
+        let mut work = HandBack { in_orders, in_keys };
+        // One statement, unless keys of both layouts wait together.
+        if is_mixed {
+            self.session.transact(&mut work).await?;
+        } else {
+            self.at_once(&mut work).await?;
+        }
         self.leave(claims.iter());
         Ok(())
     }
@@ -191,12 +200,11 @@ impl<B: Tables> Transaction<B> for HandBack<'_> {
     type Output = ();
 
     async fn run(&mut self, connection: &mut B::Connection) -> sqlx::Result<()> {
-        let (in_orders, in_keys) = by_home(self.claims);
-        if !in_orders.is_empty() {
-            B::hand_back_in_orders(connection, &in_orders).await?;
+        if !self.in_orders.is_empty() {
+            B::hand_back_in_orders(connection, &self.in_orders).await?;
         }
-        if !in_keys.is_empty() {
-            B::hand_back(connection, &in_keys).await?;
+        if !self.in_keys.is_empty() {
+            B::hand_back(connection, &self.in_keys).await?;
         }
         Ok(())
     }

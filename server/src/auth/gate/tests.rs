@@ -53,7 +53,7 @@ impl World {
     async fn ask(&self, rule: Rule, certificate: Option<&str>, headers: &HeaderMap) -> Answer {
         let certificate = certificate.map(|name| Ok(name.into()));
         let peer = Peer { address: Some([10, 1, 2, 3].into()), certificate };
-        self.gate.admit(rule, &peer, headers).await.map(|admitted| {
+        self.gate.admit(rule, &peer, headers, |_| ()).await.map(|admitted| {
             let owns = |account| Owned::new(account, ()).within(&admitted.scope).is_ok();
             (admitted.principal.id().to_owned(), [7, 8].map(owns))
         })
@@ -230,7 +230,7 @@ async fn bad_tokens_of_an_address_are_checked_up_to_a_bound_and_known_callers_ne
     assert_eq!(world.ask(READERS, None, &known).await, alice());
     assert_eq!(world.ask(READERS, None, &fresh).await, Err(Denied::TooManyInVain));
     let elsewhere = Peer { address: Some([10, 9, 9, 9].into()), certificate: None };
-    assert!(world.gate.admit(READERS, &elsewhere, &fresh).await.is_ok());
+    assert!(world.gate.admit(READERS, &elsewhere, &fresh, |_| ()).await.is_ok());
     tokio::time::advance(PERIOD).await;
     let next = bearer(&world.issuer.token(&claims(json!({ "n": 2 }))));
     assert_eq!(world.ask(READERS, None, &next).await, alice());
