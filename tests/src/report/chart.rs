@@ -1,99 +1,113 @@
-//! A timeline drawn as SVG: requests a second, latency, failures, with a line at every mark.
+//! A timeline drawn as SVG: requests per second, latency, failures, with a line at every mark.
+//!
+//! Colours are classes of the page's style, so that a chart follows the reader's light or dark mode. Legend and
+//! title stand beside the drawing, never on the data.
 
-use std::time::Duration;
+use std::fmt::Write as _;
 
-use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
-use plotters::prelude::*;
+use maud::{Markup, html};
 
+use super::axis::{Axis, written};
 use crate::load::{Mark, Second};
 
-const WIDTH: u32 = 1_100;
-const HEIGHT: u32 = 260;
-const LEFT: i32 = 64;
-const FONT: (&str, i32) = ("sans-serif", 13);
-const MARKED: RGBColor = RGBColor(150, 150, 150);
-/// What a logarithmic axis shows for nothing.
+const WIDTH: f64 = 1_100.0;
+const HEIGHT: f64 = 280.0;
+const LEFT: f64 = 56.0;
+const RIGHT: f64 = 12.0;
+/// Room for the marks' numbers.
+const TOP: f64 = 24.0;
+/// Room for the ticks' numbers and the axis' title below them.
+const BOTTOM: f64 = 44.0;
+/// Where a second without an answer lies on a logarithmic axis.
 const LATENCY_MIN_MS: f64 = 0.1;
 
-/// A line of a chart: its name, its colour, and a value for each second.
-type Line<'a> = (&'a str, RGBColor, Vec<f64>);
-type DrawError = Box<dyn std::error::Error>;
+/// A line of a chart.
+struct Line {
+    name: &'static str,
+    class: &'static str,
+    /// One value for each second.
+    values: Vec<f64>,
+}
 
-/// Requests answered a second, and failures among them.
-pub(super) fn throughput(seconds: &[Second], marks: &[Mark]) -> Result<String, DrawError> {
-    let answered = seconds.iter().map(|second| as_f64(second.requests())).collect();
-    let failed = seconds.iter().map(|second| as_f64(second.failed())).collect();
-    let lines = [("requests/s", BLUE, answered), ("failed/s", RED, failed)];
-    let top = highest(&lines).max(1.0) * 1.1;
-    draw("requests due in each second", &lines, marks, (0.0, top), 0.0..top)
+/// Requests per second, and failures among them.
+pub(super) fn throughput(seconds: &[Second], marks: &[Mark]) -> Markup {
+    let of =
+        |count: fn(&Second) -> u64| seconds.iter().map(|second| as_f64(count(second))).collect();
+    let lines = [
+        Line { name: "failed", class: "line red", values: of(Second::failed) },
+        Line { name: "requests", class: "line blue", values: of(Second::requests) },
+    ];
+    let axis = Axis::linear(values(&lines));
+    drawn("Requests due in each second", &lines, marks, axis)
 }
 
 /// Median, p99 and the slowest, in milliseconds, on a logarithmic axis.
-pub(super) fn latency(seconds: &[Second], marks: &[Mark]) -> Result<String, DrawError> {
+pub(super) fn latency(seconds: &[Second], marks: &[Mark]) -> Markup {
     let of = |quantile| {
         seconds.iter().map(|second| second.quantile_ms(quantile).max(LATENCY_MIN_MS)).collect()
     };
-    let lines =
-        [("p50 ms", GREEN, of(0.5)), ("p99 ms", BLUE, of(0.99)), ("slowest ms", RED, of(1.0))];
-    let top = highest(&lines).max(1.0) * 1.5;
-    let (ends, axis) = ((LATENCY_MIN_MS, top), (LATENCY_MIN_MS..top).log_scale());
-    draw("latency of the requests due in each second", &lines, marks, ends, axis)
+    // What is drawn last lies on top, so the slowest, which is the most ragged, comes first.
+    let lines = [
+        Line { name: "slowest", class: "line thin orange", values: of(1.0) },
+        Line { name: "p99", class: "line blue", values: of(0.99) },
+        Line { name: "p50", class: "line green", values: of(0.5) },
+    ];
+    let axis = Axis::log(values(&lines), LATENCY_MIN_MS);
+    drawn("Latency of the requests due in each second, in milliseconds", &lines, marks, axis)
 }
 
-fn draw<Y>(
-    title: &str,
-    lines: &[Line<'_>],
-    marks: &[Mark],
-    (bottom, top): (f64, f64),
-    axis: Y,
-) -> Result<String, DrawError>
-where
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    let length = lines.iter().map(|(_, _, values)| values.len()).max().unwrap_or(0).max(1);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-        let mut chart = ChartBuilder::on(&area)
-            .caption(title, FONT)
-            .margin(8)
-            .x_label_area_size(24)
-            .y_label_area_size(LEFT)
-            .build_cartesian_2d(0.0..index_to_seconds(length), axis)?;
-        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("s").draw()?;
-        for (number, mark) in marks.iter().enumerate() {
-            let x = mark.at.as_secs_f64();
-            let line = [(x, bottom), (x, top)];
-            chart.draw_series(std::iter::once(PathElement::new(line, MARKED)))?;
-            let label = Text::new((number + 1).to_string(), (x, top), FONT);
-            chart.draw_series(std::iter::once(label))?;
+fn drawn(title: &str, lines: &[Line], marks: &[Mark], axis: Axis) -> Markup {
+    let seconds = lines.iter().map(|line| line.values.len()).max().unwrap_or(0).max(2);
+    let last = as_f64(u64::try_from(seconds - 1).unwrap_or(u64::MAX));
+    let x = |second: f64| LEFT + (WIDTH - LEFT - RIGHT) * (second / last).clamp(0.0, 1.0);
+    let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * axis.place(value);
+
+    html! {
+        h2 { (title) }
+        div.legend {
+            @for line in lines.iter().rev() { span { i class=(line.class) {} (line.name) } }
+            @if !marks.is_empty() { span { "1, 2, …: events, listed below" } }
         }
-        for (name, colour, values) in lines {
-            let points =
-                values.iter().enumerate().map(|(at, value)| (index_to_seconds(at), *value));
-            let colour = *colour;
-            chart
-                .draw_series(LineSeries::new(points, colour))?
-                .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour));
-        }
-        let legend = SeriesLabelPosition::UpperLeft;
-        chart.configure_series_labels().position(legend).background_style(WHITE.mix(0.8)).draw()?;
-        area.present()?;
+        div.wide { svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
+            @for tick in axis.ticks() {
+                line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(at(y(tick))) y2=(at(y(tick))) {}
+                text x=(LEFT - 8.0) y=(at(y(tick) + 4.0)) text-anchor="end" { (written(tick)) }
+            }
+            @for tick in Axis::Linear(last).ticks() {
+                text x=(at(x(tick))) y=(HEIGHT - BOTTOM + 18.0) text-anchor="middle" { (written(tick)) }
+            }
+            text x=((LEFT + WIDTH - RIGHT) / 2.0) y=(HEIGHT - 6.0) text-anchor="middle" { "seconds since the start" }
+            @for (number, mark) in marks.iter().enumerate() {
+                @let of_mark = at(x(mark.at.as_secs_f64()));
+                line.mark x1=(of_mark) x2=(of_mark) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
+                text x=(of_mark) y=(TOP - 8.0) text-anchor="middle" { (number + 1) title { (mark.label) } }
+            }
+            @for line in lines {
+                path class=(line.class) d=(path(&line.values, x, y)) { title { (line.name) } }
+            }
+        } }
     }
-    Ok(svg)
 }
 
-fn highest(lines: &[Line<'_>]) -> f64 {
-    lines.iter().flat_map(|(_, _, values)| values).copied().fold(0.0, f64::max)
+fn path(values: &[f64], x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+    let mut path = String::new();
+    for (second, value) in (0_u64..).zip(values) {
+        let command = if second == 0 { 'M' } else { 'L' };
+        let _infallible = write!(path, "{command}{} {}", at(x(as_f64(second))), at(y(*value)));
+    }
+    path
 }
 
-fn index_to_seconds(index: usize) -> f64 {
-    Duration::from_secs(u64::try_from(index).expect("a day of seconds at most")).as_secs_f64()
+/// A coordinate: a tenth of a pixel is more than anybody sees.
+fn at(coordinate: f64) -> String {
+    format!("{coordinate:.1}")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of requests in a second")]
+fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
+    lines.iter().flat_map(|line| &line.values).copied()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests, and of seconds")]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }

@@ -1,6 +1,9 @@
-//! A run as one HTML page that needs no network: facts, tables, and what happened when.
+//! A run as one HTML page that needs no network: the verdict, where it was measured, what happened when, and figures.
 
+mod axis;
 mod chart;
+mod machine;
 mod page;
+mod words;
 
-pub use page::{Page, Table};
+pub use page::{Page, Table, Verdict};

@@ -38,10 +38,14 @@ pub(crate) fn show(
             columns: vec![String::new(), String::new()],
             rows: rows.into_iter().map(|(what, much)| vec![what.to_owned(), much]).collect(),
         };
-        let title = "Load on Holdfast".to_owned();
-        let command = std::env::args().collect::<Vec<_>>().join(" ");
-        report::Page { title, command, tables: vec![table], ..Default::default() }
-            .write(record, path)?;
+        let page = report::Page {
+            title: "Load on Holdfast".to_owned(),
+            verdict: verdict(figures),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            note: note(books),
+            tables: vec![table],
+        };
+        page.write(record, path)?;
     }
     let mut line = figures.json();
     line["seed"] = json!(args.requests.seed);
@@ -50,6 +54,31 @@ pub(crate) fn show(
     line["orders"] = json!(books.map(|books| books.orders));
     println!("{line}");
     Ok(())
+}
+
+fn verdict(figures: &Figures) -> report::Verdict {
+    let tally = &figures.tally;
+    let (failed, requests) = (tally.failed(), tally.requests());
+    let speed = format!(
+        "{:.0} answered per second, p99 {:.1} ms",
+        figures.per_second(),
+        tally.quantile_ms(0.99)
+    );
+    report::Verdict {
+        ok: failed == 0,
+        sentence: format!("{failed} of {requests} requests failed; {speed}."),
+    }
+}
+
+fn note(books: Option<&Report>) -> String {
+    match books {
+        Some(books) => {
+            format!("Both databases were read: the invariants hold for all {} orders.", books.orders)
+        }
+        None => "The databases were not read: they are the target's. Only the answers were judged; `account-service \
+                 verify` and `order-service verify` read the books."
+            .to_owned(),
+    }
 }
 
 fn rows(figures: &Figures, books: Option<&Report>) -> Vec<(&'static str, String)> {

@@ -56,10 +56,31 @@ pub(crate) fn write(
         columns: COLUMNS.map(str::to_owned).into(),
         rows: rows(outcome),
     });
-    let title = "Pods come and go".to_owned();
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
-    let note = runs.iter().map(|(_, outcome)| outcome.books()).collect::<Vec<_>>().join(" ");
-    Ok(report::Page { title, command, note, tables: tables.collect() }.write(record, path)?)
+    let page = report::Page {
+        title: "Pods come and go".to_owned(),
+        verdict: runs.first().map(|(_, outcome)| verdict(outcome)).unwrap_or_default(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        note: runs.iter().map(|(_, outcome)| outcome.books()).collect::<Vec<_>>().join(" "),
+        tables: tables.collect(),
+    };
+    Ok(page.write(record, path)?)
+}
+
+fn verdict(outcome: &Outcome) -> report::Verdict {
+    let Outcome { all, audit, .. } = outcome;
+    let sentence = format!(
+        "{} of {} requests failed; {} orders are there twice, {} are missing.",
+        all.failed,
+        all.requests,
+        audit.duplicates.len(),
+        audit.missing.len(),
+    );
+    // A pod that left in disorder, or got too much of the load, spoils a run in which nothing failed.
+    let disorder = match outcome.is_ok() || all.failed > 0 {
+        true => "",
+        false => " Something else is not as it should be: see the tables and the program's output.",
+    };
+    report::Verdict { ok: outcome.is_ok(), sentence: sentence + disorder }
 }
 
 fn table(outcome: &Outcome) -> Table {
