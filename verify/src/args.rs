@@ -2,22 +2,38 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Args as Flags, Parser, Subcommand};
 use database::DatabaseUrl;
+use uuid::Uuid;
 
-use crate::{plan::Knowledge, rules::Rules, walk::Settings};
+use crate::{plan::Knowledge, rules::Rules, show::Asked, walk::Settings};
 
 /// Holds the books of account-service and order-service against each other, while both are in use, and with --repair
 /// brings them together again. One line of JSON; exit code 0: they agree, 1: they do not, 2: they cannot be read.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-verify", version)]
 pub struct Args {
+    /// Left out: the whole books are verified
+    #[command(subcommand)]
+    pub task: Option<Task>,
     /// The account service's database: postgres://user:password@host/name or sqlite://PATH. SELECT is enough
-    #[arg(long, env = "ACCOUNT_DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    account_db: String,
+    #[arg(
+        long,
+        env = "ACCOUNT_DATABASE_URL",
+        hide_env_values = true,
+        global = true,
+        value_name = "URL"
+    )]
+    account_db: Option<String>,
     /// The order service's database, likewise
-    #[arg(long, env = "ORDER_DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    order_db: String,
+    #[arg(
+        long,
+        env = "ORDER_DATABASE_URL",
+        hide_env_values = true,
+        global = true,
+        value_name = "URL"
+    )]
+    order_db: Option<String>,
     /// Orders and reservations younger than this are not judged, by their database's clock
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     horizon: Duration,
@@ -62,13 +78,57 @@ pub struct Args {
     sole_caller: bool,
 }
 
+/// What to do instead of verifying everything.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Print all that both databases say about one order as a JSON object, and whether they agree
+    Show {
+        /// The account that pays
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        account: i64,
+        /// Which of its orders
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Print the keys that wait for a decision, the oldest first, one JSON object per line; at most 1000
+    Undecided {
+        /// Leave younger keys out: they are being worked on
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+        older_than: Duration,
+    },
+}
+
+/// One of the two names of an order.
+#[derive(Debug, Flags)]
+#[group(required = true, multiple = false)]
+pub struct Named {
+    /// The order's id
+    #[arg(long, value_name = "UUID")]
+    order: Option<Uuid>,
+    /// The caller's idempotency key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+impl Named {
+    /// Which of the two was given.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match (self.order, &self.key) {
+            (Some(id), _) => Asked::Order(id),
+            (None, key) => Asked::Key(key.clone().unwrap_or_default()),
+        }
+    }
+}
+
 impl Args {
     /// The account service's database and the order service's.
     ///
     /// # Errors
     /// When one is no address. It is not repeated: it may hold a password.
     pub fn databases(&self) -> Result<[DatabaseUrl; 2], String> {
-        let parse = |flag: &str, text: &str| {
+        let parse = |flag: &str, text: &Option<String>| {
+            let text = text.as_deref().ok_or_else(|| format!("{flag} is missing"))?;
             text.parse::<DatabaseUrl>().map_err(|why| format!("{flag} {why}"))
         };
         Ok([parse("--account-db", &self.account_db)?, parse("--order-db", &self.order_db)?])

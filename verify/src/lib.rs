@@ -13,7 +13,7 @@
 //! - [`facts`] are what both books say, [`origin`] tells whose a reservation is, [`rules`] judge, [`plan`] says what
 //!   helps. Pure.
 //! - `merge` joins two pages, `read` reads them, [`walk`] goes from the first account to the last.
-//! - [`report`] verifies; [`repair`] plans and, through the calls in [`calls`], repairs.
+//! - [`show`] tells of one order, and of keys that wait. [`report`] verifies; [`repair`] plans and, through the calls in [`calls`], repairs.
 
 pub mod args;
 pub mod calls;
@@ -23,6 +23,7 @@ pub mod plan;
 pub mod repair;
 pub mod report;
 pub mod rules;
+pub mod show;
 pub mod walk;
 
 mod merge;
@@ -41,8 +42,9 @@ pub use read::ReadError;
 pub use report::{Report, verify};
 pub use walk::Settings;
 
-use args::Args;
+use args::{Args, Task};
 use calls::Calls;
+use show::Asked;
 
 /// How often the token's file is looked at: a repair of many orders may outlive a token.
 const TOKEN_RELOAD: Duration = Duration::from_secs(10);
@@ -55,7 +57,12 @@ const UNREAD: u8 = 2;
 
 /// Does what was asked for; what went wrong is said on standard error.
 pub async fn run(args: Args) -> ExitCode {
-    let done = if args.repair { repaired(&args).await } else { verified(&args).await };
+    let done = match &args.task {
+        Some(Task::Show { account, named }) => shown(&args, *account, &named.asked()).await,
+        Some(Task::Undecided { older_than }) => undecided(&args, *older_than).await,
+        None if args.repair => repaired(&args).await,
+        None => verified(&args).await,
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(DIFFERENT),
@@ -72,6 +79,22 @@ async fn verified(args: &Args) -> Result<bool, Box<dyn Error>> {
     let line = serde_json::to_string(&report)?;
     writeln!(io::stdout(), "{line}")?;
     Ok(report.ok)
+}
+
+/// True when the books agree about this order.
+async fn shown(args: &Args, account: i64, asked: &Asked) -> Result<bool, Box<dyn Error>> {
+    let shown = show::show(&args.databases()?, args.settings(), account, asked).await?;
+    writeln!(io::stdout(), "{shown:#}")?;
+    Ok(shown["agrees"] == true)
+}
+
+async fn undecided(args: &Args, older_than: Duration) -> Result<bool, Box<dyn Error>> {
+    let [_, order] = args.databases()?;
+    let settings = Settings { horizon: older_than, ..args.settings() };
+    for row in show::undecided(&order, settings).await? {
+        writeln!(io::stdout(), "{row}")?;
+    }
+    Ok(true)
 }
 
 async fn repaired(args: &Args) -> Result<bool, Box<dyn Error>> {

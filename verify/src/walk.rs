@@ -123,6 +123,27 @@ impl Walk {
         Ok(Some(range))
     }
 
+    /// What is wrong with these orders, in words, whatever their ages.
+    ///
+    /// # Errors
+    /// When a database cannot be read, after bounded retries.
+    pub(crate) async fn differences(&mut self, names: Vec<Name>) -> Result<Vec<String>, ReadError> {
+        let mut range = Range::default();
+        self.confirm(names, &mut range).await?;
+
+        let judged =
+            range.unsound.iter().filter_map(|case| match judge(case, self.settings.rules) {
+                Judgement::Sound => None,
+                Judgement::Breach { invariant, why } => {
+                    Some(format!("{invariant}: {} {why}", case.name.id))
+                }
+                Judgement::Suspect(why) => Some(format!("suspect: {} {why}", case.name.id)),
+            });
+        let restless =
+            range.restless.iter().map(|name| format!("{} changes while it is read", name.id));
+        Ok(judged.chain(restless).collect())
+    }
+
     /// Orders first: an order's reservation was made before it.
     async fn read(&mut self) -> Result<Merged, ReadError> {
         let limit = self.settings.rows;

@@ -5,6 +5,8 @@
 //! SELECT and nothing else.
 
 mod rows;
+mod show;
+mod show_sql;
 mod sql;
 
 use std::{io, time::Duration};
@@ -18,6 +20,7 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 pub(crate) use rows::{look_at_orders, look_at_reservations, orders, reservations};
+pub(crate) use show::{of_account, of_order, orders_of_key, undecided};
 pub(crate) use sql::Query;
 
 /// How often one snapshot is tried: a failover or a restart is over after the last.

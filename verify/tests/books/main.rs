@@ -10,6 +10,8 @@ mod program;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
+mod show;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traffic;
