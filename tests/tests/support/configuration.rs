@@ -45,6 +45,7 @@ fn tables() -> String {
     }
     let verify = holdfast_verify::args::Args::command();
     section(&mut text, "holdfast-verify", &flags(&verify));
+    subcommands(&mut text, &verify, verify.get_name());
     text
 }
 
