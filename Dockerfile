@@ -24,8 +24,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 FROM sources AS tools
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --package tests --bin rollout \
-    && install -D --target-directory=/programs target/release/rollout
+    cargo build --release --locked --package tests --bin rollout --bin load \
+    && install -D --target-directory=/programs target/release/rollout target/release/load
 
 # glibc, libgcc and the roots of TLS: no shell, no package manager. The tag moves, the digest does not.
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f AS runtime
@@ -50,5 +50,5 @@ COPY --from=services /programs/holdfast-verify /usr/local/bin/holdfast-verify
 ENTRYPOINT ["/usr/local/bin/holdfast-verify"]
 
 FROM runtime AS rollout
-COPY --from=tools /programs/rollout /usr/local/bin/rollout
+COPY --from=tools /programs/rollout /programs/load /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/rollout"]

@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 
 use crate::HarnessError;
 use crate::cluster::{Cluster, connect};
+use crate::load::Connections;
 
 /// Connections to each pod of order-service. A pod takes 100 streams a connection, so a crowd of
 /// 1,000 callers needs ten of them to be in flight at once instead of queueing in the client.
@@ -14,13 +15,13 @@ const CONNECTIONS_PER_POD: usize = 5;
 
 /// Stubs for all that a test calls.
 #[derive(Clone, Debug)]
-pub struct Clients {
+pub struct Clients<C = Channel> {
     /// On the first account pod.
-    pub accounts: AccountServiceClient<Channel>,
+    pub accounts: AccountServiceClient<C>,
     /// On the first order pod.
-    pub catalog: CatalogServiceClient<Channel>,
+    pub catalog: CatalogServiceClient<C>,
     /// One a connection; neighbours are on different pods.
-    pub orders: Vec<OrderServiceClient<Channel>>,
+    pub orders: Vec<OrderServiceClient<C>>,
 }
 
 impl Clients {
@@ -38,5 +39,18 @@ impl Clients {
             }
         }
         Ok(Self { accounts, catalog, orders })
+    }
+}
+
+impl Clients<client::Channel> {
+    /// Calls services that run already, by channels made elsewhere: order-service by each of its channels in turn.
+    #[must_use]
+    pub fn of(accounts: &Connections, orders: &Connections) -> Self {
+        let first = orders.of_request(0);
+        Self {
+            accounts: AccountServiceClient::new(accounts.of_request(0)),
+            catalog: CatalogServiceClient::new(first),
+            orders: orders.iter().cloned().map(OrderServiceClient::new).collect(),
+        }
     }
 }

@@ -22,6 +22,7 @@ use tonic::Status;
 
 use crate::HarnessError;
 use crate::clients::Clients;
+use crate::echo::Caller;
 
 pub use figures::{Figures, Report};
 pub use table::table;
@@ -47,7 +48,10 @@ const GLANCE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When a test cannot be prepared or read out; what the test finds is in the report.
-pub async fn run_all(clients: &Clients, first_id: i64) -> Result<Report, HarnessError> {
+pub async fn run_all<C: Caller>(
+    clients: &Clients<C>,
+    first_id: i64,
+) -> Result<Report, HarnessError> {
     let mut report = Report::default();
     for mode in MODES {
         for requests in CROWDS {
@@ -62,8 +66,8 @@ pub async fn run_all(clients: &Clients, first_id: i64) -> Result<Report, Harness
 ///
 /// # Errors
 /// When the test cannot be prepared or read out.
-pub async fn run(
-    clients: &Clients,
+pub async fn run<C: Caller>(
+    clients: &Clients<C>,
     id: i64,
     requests: usize,
     mode: OnDuplicate,
@@ -95,7 +99,7 @@ pub(crate) struct Left {
     pub(crate) amount_taken: Option<Money>,
 }
 
-async fn prepare(clients: &Clients, id: i64) -> Result<(), HarnessError> {
+async fn prepare<C: Caller>(clients: &Clients<C>, id: i64) -> Result<(), HarnessError> {
     let account = OpenAccountRequest {
         account_id: id,
         currency: String::new(),
@@ -118,8 +122,8 @@ type Answer = Result<PlaceOrderReply, Status>;
 
 /// All requests at once: every one waits at the barrier until all are there. The time is from
 /// there to the last answer.
-async fn crowd(
-    clients: &Clients,
+async fn crowd<C: Caller>(
+    clients: &Clients<C>,
     requests: usize,
     request: &PlaceOrderRequest,
 ) -> (Vec<Answer>, Duration) {
@@ -140,7 +144,11 @@ async fn crowd(
     (answers.into_iter().map(|answer| answer.expect("a caller does not panic")).collect(), elapsed)
 }
 
-async fn place(clients: &Clients, number: usize, request: PlaceOrderRequest) -> Answer {
+async fn place<C: Caller>(
+    clients: &Clients<C>,
+    number: usize,
+    request: PlaceOrderRequest,
+) -> Answer {
     let mut request = tonic::Request::new(request);
     request.set_timeout(DEADLINE);
     let mut orders = clients.orders[number % clients.orders.len()].clone();
@@ -172,7 +180,7 @@ fn count(answers: &[Answer]) -> Answers {
 }
 
 /// Reads the books once the capture has reached the balance, or its bound has passed.
-async fn read_out(clients: &Clients, id: i64) -> Result<Left, HarnessError> {
+async fn read_out<C: Caller>(clients: &Clients<C>, id: i64) -> Result<Left, HarnessError> {
     let mut orders = clients.orders[0].clone();
     let list = ListOrdersRequest { account_id: id, page_size: 500, page_token: String::new() };
     let listed = orders.list_orders(list).await.map_err(HarnessError::call("list the orders"))?;
@@ -195,7 +203,10 @@ async fn read_out(clients: &Clients, id: i64) -> Result<Left, HarnessError> {
     Ok(Left { orders: listed.len(), payments, stock_taken: STOCK - product.stock, amount_taken })
 }
 
-async fn settled_account(clients: &Clients, id: i64) -> Result<Account, HarnessError> {
+async fn settled_account<C: Caller>(
+    clients: &Clients<C>,
+    id: i64,
+) -> Result<Account, HarnessError> {
     let began = Instant::now();
     loop {
         let read = clients.accounts.clone().get_account(GetAccountRequest { account_id: id }).await;

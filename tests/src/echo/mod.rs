@@ -39,7 +39,7 @@ pub struct Ping {
 pub trait Caller:
     GrpcService<
         tonic::body::Body,
-        ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
         Future: Send,
         Error: Into<BoxError>,
     > + Clone
@@ -52,7 +52,9 @@ pub trait Caller:
 impl<T> Caller for T where
     T: GrpcService<
             tonic::body::Body,
-            ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+            ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send>
+                              + Send
+                              + 'static,
             Future: Send,
             Error: Into<BoxError>,
         > + Clone

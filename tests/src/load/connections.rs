@@ -60,6 +60,11 @@ impl<C: Clone> Connections<C> {
         Self { channels }
     }
 
+    /// Every channel once.
+    pub fn iter(&self) -> std::slice::Iter<'_, C> {
+        self.channels.iter()
+    }
+
     /// The channel of the request with this number.
     #[must_use]
     pub fn of_request(&self, number: u64) -> C {

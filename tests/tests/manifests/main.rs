@@ -8,6 +8,8 @@ mod databases;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod duplicates;
+#[cfg(test)]
 mod environment;
 #[cfg(test)]
 mod images;

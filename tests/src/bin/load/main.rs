@@ -4,6 +4,7 @@
 //! invariant is broken.
 
 mod args;
+mod duplicates;
 mod progress;
 mod show;
 
@@ -15,8 +16,6 @@ use clap::Parser;
 use client::BearerToken;
 use mimalloc::MiMalloc;
 use proto::order::v1::OnDuplicate;
-use tests::clients::Clients;
-use tests::document_b;
 use tests::load::{
     Accounts, Connections, CpuUse, Measured, Mix, Opening, Orders, Plan, Products, Record,
     Reserves, Stage, measure, open_accounts, put_products,
@@ -56,7 +55,7 @@ async fn program() -> ExitCode {
 /// True when nothing failed.
 async fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     if args.profile == Some(Profile::Duplicates) {
-        return duplicates(args).await;
+        return duplicates::run(args).await;
     }
     let stage = match args.target.is_empty() {
         true => Some(start(args).await?),
@@ -169,20 +168,4 @@ async fn put_on(
             measure(work, plan, cpu, counting).await
         }
     }
-}
-
-/// Document B's crowds: 10, 100 and 1,000 requests with one key.
-async fn duplicates(args: &Args) -> Result<bool, Box<dyn Error>> {
-    let stage = start(args).await?;
-    let clients = Clients::connect(stage.cluster()).await?;
-    // The first crowd on a cold pair would measure page faults and empty caches.
-    let first_id = 1_000;
-    document_b::run_all(&clients, first_id).await?;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let report = document_b::run_all(&clients, 1).await?;
-    drop(clients);
-    stage.finish().await?;
-    println!("{}", document_b::table(&report));
-    println!("{}", report.json());
-    Ok(report.ok)
 }
