@@ -14,9 +14,10 @@
 //! misbehaved is thrown away, never reused.
 
 pub mod backend;
-pub mod diagnosis;
+mod diagnosis;
 pub mod error;
 mod exposure;
+pub mod fault;
 mod flows;
 pub mod lane;
 pub mod lineage;
@@ -31,8 +32,8 @@ mod unfit;
 pub mod url;
 
 pub use backend::Backend;
-pub use diagnosis::{Diagnosis, Fault, Reason};
 pub use error::StoreError;
+pub use fault::{Diagnosis, Fault, Reason};
 pub use lineage::{Discontinuity, Lineage, Position};
 pub use migrating::migrate_within;
 pub use postgres::{PgOptions, Postgres};

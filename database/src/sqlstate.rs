@@ -1,6 +1,6 @@
 //! PostgreSQL's error codes, by class with exceptions.
 
-use crate::diagnosis::{
+use crate::fault::{
     Diagnosis,
     Fault::{self, Busy, Conflict, Defect, Gone, Stale},
     Reason,

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::diagnosis::Reason;
+use crate::fault::Reason;
 
 /// Why a connection that works must not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

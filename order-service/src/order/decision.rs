@@ -10,9 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Action, Notice, Order,
-    key::{Claim, Decided, GAVE_UP, Outcome},
+    key::{Claim, Decided, GAVE_UP, Outcome, REFUNDED},
     request::Request,
-    standing::REFUNDED,
 };
 
 /// What the account service said.

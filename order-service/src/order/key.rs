@@ -105,6 +105,9 @@ pub enum Outcome {
 /// The cause of a decline when the account service could not be reached for too long.
 pub const GAVE_UP: &str = "TIMED_OUT";
 
+/// The cause of a decline when the money was given back before the order was placed again.
+pub const REFUNDED: &str = "RESERVATION_REFUNDED";
+
 /// What a request that finds its key taken must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {

@@ -6,10 +6,7 @@
 use proto::Money;
 use time::{Duration, OffsetDateTime};
 
-use super::decision::Verdict;
-
-/// The cause of a decline when the money was given back before the order was placed again.
-pub const REFUNDED: &str = "RESERVATION_REFUNDED";
+use super::{decision::Verdict, key::REFUNDED};
 
 /// What clocks of two databases and a completer's round add to the age of a claim.
 const MARGIN: Duration = Duration::MINUTE;

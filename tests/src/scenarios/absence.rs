@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 use super::Settings;
 use super::callers::{CONFIG, Caller, ClientKind, Truth};
-use super::load::{Load, Outcome, Plan};
+use super::load::Load;
+use super::outcome::{Outcome, Plan};
 use super::pods::{Fleet, Traits};
 use super::rolls::PLAN;
 use crate::HarnessError;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::load::{Outcome, Plan};
+use super::outcome::{Outcome, Plan};
 use crate::HarnessError;
 
 /// How to start such a client.

@@ -10,6 +10,7 @@ mod dns;
 mod foreign;
 mod load;
 mod moody;
+mod outcome;
 mod pods;
 mod program;
 mod rolls;
@@ -22,7 +23,7 @@ use serde::Serialize;
 
 pub use self::callers::ClientKind;
 pub use self::foreign::ForeignClient;
-use self::load::Outcome;
+use self::outcome::Outcome;
 pub use self::pods::{PodArgs, serve_pod};
 pub use self::program::{Role, play, table};
 use crate::HarnessError;

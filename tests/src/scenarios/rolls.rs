@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::callers::{CONFIG, Caller, ClientKind, Truth};
-use super::load::{Load, Outcome, Plan};
+use super::load::Load;
+use super::outcome::{Outcome, Plan};
 use super::pods::{Fleet, Traits};
 use super::{Settings, dns};
 use crate::HarnessError;

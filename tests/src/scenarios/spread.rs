@@ -6,7 +6,8 @@ use tokio::time::sleep;
 
 use super::Settings;
 use super::callers::{Caller, ClientKind, Truth};
-use super::load::{Load, Outcome, Plan, Served};
+use super::load::Load;
+use super::outcome::{Outcome, Plan, Served};
 use super::pods::{Fleet, Traits};
 use super::rolls::PLAN;
 use crate::HarnessError;

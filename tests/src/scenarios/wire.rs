@@ -10,7 +10,8 @@ use tokio::time::{sleep, timeout};
 use tonic::Code;
 
 use super::callers::{CONFIG, Caller, ClientKind, Truth};
-use super::load::{Load, Outcome};
+use super::load::Load;
+use super::outcome::Outcome;
 use super::pods::{DRAIN, Fleet, LAME_DUCK, Traits};
 use super::rolls::PLAN;
 use super::{Settings, moody};
