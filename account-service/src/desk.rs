@@ -41,11 +41,17 @@ const QUESTIONS: Bounds =
 const INTRODUCTIONS: Bounds =
     Bounds { queue: 1024, batch: 16, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
 
+/// Questions about the service itself that may wait: readiness is asked once a second.
+const SELF: Bounds =
+    Bounds { queue: 64, batch: 32, patience: PATIENCE, linger: Duration::ZERO, crowd: 0 };
+
 /// Takes commands and questions to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     changes: Lane<Accepted, Result<Outcome, Trouble>>,
     questions: Lane<Question, Result<Found, Trouble>>,
+    /// Apart from questions of callers, so that a flood of these does not make the pod not ready.
+    own: Lane<Question, Result<Found, Trouble>>,
     introductions: Lane<Position, Result<Introduced, Trouble>>,
     lineage: Lineage,
 }
@@ -55,6 +61,7 @@ pub struct Desk {
 pub struct DeskWorkers {
     changes: Runner,
     questions: Runner,
+    own: Runner,
     introductions: Runner,
 }
 
@@ -134,14 +141,17 @@ pub fn open<B: Tables>(
     let (changes, change_runner) = lane::start("changes", Writing(PhantomData), writers, CHANGES);
     let (introductions, introduction_runner) =
         lane::start("introductions", Introducing(PhantomData), writers, INTRODUCTIONS);
+    let readers = &Pool::new(readers);
     let (questions, question_runner) =
-        lane::start("questions", Reading(PhantomData), &Pool::new(readers), QUESTIONS);
+        lane::start("questions", Reading(PhantomData), readers, QUESTIONS);
+    let (own, own_runner) = lane::start("own", Reading(PhantomData), readers, SELF);
     let workers = DeskWorkers {
         changes: change_runner,
         questions: question_runner,
+        own: own_runner,
         introductions: introduction_runner,
     };
-    (Desk { changes, questions, introductions, lineage }, workers)
+    (Desk { changes, questions, own, introductions, lineage }, workers)
 }
 
 impl Desk {
@@ -196,13 +206,13 @@ impl Desk {
 
     /// Whether the database continues what was seen of it: see [`database::lineage`].
     pub async fn look(&self) -> Result<Result<(), Discontinuity>, Trouble> {
-        let found = self.ask(Question::Position).await?;
+        let found = self.own.submit(Question::Position).await??;
         Ok(found.discontinuity.map_or(Ok(()), Err))
     }
 
     /// Whether the database can serve; `Some` says why not.
     pub async fn unready(&self) -> Result<Option<Unready>, Trouble> {
-        Ok(self.ask(Question::Readiness).await?.unready)
+        Ok(self.own.submit(Question::Readiness).await??.unready)
     }
 
     async fn ask(&self, question: Question) -> Result<Found, Trouble> {
@@ -213,7 +223,12 @@ impl Desk {
 impl DeskWorkers {
     /// Refuses new commands and questions, serves those that wait, and returns when all are served.
     pub async fn stop(self) {
-        tokio::join!(self.changes.stop(), self.questions.stop(), self.introductions.stop());
+        tokio::join!(
+            self.changes.stop(),
+            self.questions.stop(),
+            self.own.stop(),
+            self.introductions.stop()
+        );
     }
 }
 

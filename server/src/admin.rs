@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::auth::Gate;
 use crate::health::{Health, Readiness, Snapshot};
 use crate::metrics;
 use crate::trail::Trail;
@@ -41,8 +42,17 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Pause after the system refused a connection, for lack of descriptors usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What people should know who ask for readiness; the pod stays ready (see [`crate::trail`]).
+#[derive(Debug)]
+pub(crate) struct Notes {
+    pub(crate) trail: Option<Arc<Trail>>,
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// What the configuration lets happen.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, trail: Option<Arc<Trail>>) {
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, notes: Arc<Notes>) {
     let scrapes = Arc::new(Semaphore::new(SCRAPES_MAX));
     let mut open = Open::default();
     let mut upkeep = interval(UPKEEP);
@@ -53,7 +63,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, trail: Opt
                 Ok((stream, _peer)) => {
                     open.make_room();
                     let conversation =
-                        converse(stream, health.clone(), trail.clone(), scrapes.clone());
+                        converse(stream, health.clone(), notes.clone(), scrapes.clone());
                     open.tasks.push_back(tokio::spawn(conversation).abort_handle());
                 }
                 Err(why) => {
@@ -99,7 +109,7 @@ impl Drop for Open {
 async fn converse(
     stream: TcpStream,
     health: Arc<Health>,
-    trail: Option<Arc<Trail>>,
+    notes: Arc<Notes>,
     scrapes: Arc<Semaphore>,
 ) {
     // Kept until the answer is written.
@@ -110,9 +120,9 @@ async fn converse(
             Some(Err(_full)) => too_many_scrapes(),
             Some(Ok(permit)) => {
                 let _first_request_is_the_only_one = place.set(permit);
-                answer(request.method(), path, &health, trail.as_deref())
+                answer(request.method(), path, &health, &notes)
             }
-            None => answer(request.method(), path, &health, trail.as_deref()),
+            None => answer(request.method(), path, &health, &notes),
         };
         async move { Ok::<_, Infallible>(response) }
     });
@@ -133,12 +143,7 @@ fn too_many_scrapes() -> Response<Full<Bytes>> {
     text(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n".to_owned())
 }
 
-fn answer(
-    method: &Method,
-    path: &str,
-    health: &Health,
-    trail: Option<&Trail>,
-) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, health: &Health, notes: &Notes) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
@@ -146,7 +151,7 @@ fn answer(
     match path {
         "/q/health/live" => health_json(true, Vec::new()),
         "/q/health/ready" => {
-            let checks = checks_of(&state).into_iter().chain(trail.and_then(note_of));
+            let checks = checks_of(&state).into_iter().chain(notes.all());
             health_json(state.readiness == Readiness::Ready, checks.collect())
         }
         "/q/health/started" => health_json(state.started, checks_of(&state)),
@@ -194,10 +199,18 @@ fn checks_of(state: &Snapshot) -> Vec<CheckAnswer> {
         .collect()
 }
 
-/// What is wrong with the audit trail, for people: the pod stays ready (see [`crate::trail`]).
-fn note_of(trail: &Trail) -> Option<CheckAnswer> {
-    let why = trail.trouble()?;
-    Some(CheckAnswer { name: "audit", status: up_or_down(true), data: Some(Why { why }) })
+impl Notes {
+    fn all(&self) -> impl Iterator<Item = CheckAnswer> {
+        let audit = self.trail.iter().filter_map(|trail| Some(("audit", trail.trouble()?)));
+        let callers = self.gate.iter().flat_map(|gate| gate.troubles());
+        let callers = callers.map(|why| ("callers", why));
+        let warnings = self.warnings.iter().cloned().map(|why| ("exposure", why));
+        audit.chain(callers).chain(warnings).map(|(name, why)| CheckAnswer {
+            name,
+            status: up_or_down(true),
+            data: Some(Why { why }),
+        })
+    }
 }
 
 fn health_json(up: bool, checks: Vec<CheckAnswer>) -> Response<Full<Bytes>> {

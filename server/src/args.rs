@@ -352,6 +352,11 @@ mod tests {
             ("--auth=off", vec![&tokens[..1]], vec!["--auth-jwks (AUTH_JWKS)"]),
             ("--auth=jwt", vec![&tokens, &header[..]], vec!["--auth-trusted-header"]),
             ("--auth=mtls", vec![&header[..1], &roles], vec!["--auth-trusted-peers"]),
+            (
+                "--auth=mtls",
+                vec![&header[..1], &["--auth-trusted-peers=::/0"], &roles],
+                vec!["--auth-trusted-peers (AUTH_TRUSTED_PEERS)"],
+            ),
             ("--auth=jwt", vec![&tokens, &["--auth-insecure-listen"]], vec!["for --auth off"]),
         ] {
             let told = with(mode, &more).unwrap_err().to_string();

@@ -34,6 +34,7 @@ mod config;
 mod connection;
 mod descriptors;
 mod doors;
+mod exposure;
 mod handshake;
 mod health;
 mod metrics;

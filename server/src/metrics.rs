@@ -33,6 +33,10 @@ pub(crate) const AUDIT_LINES: &str = "audit_lines_total";
 pub(crate) const AUDIT_LINES_LOST: &str = "audit_lines_lost_total";
 /// 1 while the audit trail cannot be written, else 0.
 pub(crate) const AUDIT_FAILING: &str = "audit_writes_failing";
+/// 1 while a file about callers on disk is not the one in force, else 0; label `file`.
+pub(crate) const AUTH_RELOAD_FAILING: &str = "auth_reload_failing";
+/// Changed files about callers, by `file` and `outcome`.
+pub(crate) const AUTH_RELOADS: &str = "auth_reloads_total";
 
 /// Upper bounds in seconds: 1-2-5 steps from 0.5 ms, where a batched write lies, to 10 s.
 const BUCKETS: [f64; 14] =
@@ -84,4 +88,9 @@ fn describe() {
     metrics::describe_counter!(AUDIT_LINES, "lines of the audit trail");
     metrics::describe_counter!(AUDIT_LINES_LOST, "lines of the audit trail that are lost");
     metrics::describe_gauge!(AUDIT_FAILING, "1 while the audit trail cannot be written");
+    metrics::describe_gauge!(
+        AUTH_RELOAD_FAILING,
+        "1 while a file about callers on disk is not the one in force"
+    );
+    metrics::describe_counter!(AUTH_RELOADS, "changed files about callers, by file and outcome");
 }

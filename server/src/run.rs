@@ -21,12 +21,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::accept::Acceptor;
+use crate::admin::Notes;
 use crate::connection::Connections;
 use crate::doors::Doors;
 use crate::health::{Health, Readiness};
 use crate::phase::Phase;
 use crate::surface::Surface;
-use crate::{Bound, ServeConfig, Signals, admin, descriptors};
+use crate::{Bound, ServeConfig, Signals, admin, descriptors, exposure};
 
 /// The time in which cut-off connections are expected to be gone.
 pub const CUT: Duration = Duration::from_secs(1);
@@ -73,8 +74,11 @@ impl Bound {
         } = self;
         let admin_grpc = addresses.admin_grpc.map(tracing::field::display);
         tracing::info!(grpc = %addresses.grpc, admin_grpc, admin = %addresses.admin, "listening");
+        let warnings = exposure::warnings(&config);
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let notes = Notes { trail: calls.trail.clone(), gate: calls.gate.clone(), warnings };
         let _background = [
-            Background::spawn(admin::serve(admin_listener, health.clone(), calls.trail.clone())),
+            Background::spawn(admin::serve(admin_listener, health.clone(), Arc::new(notes))),
             Background::spawn({
                 let (health, period) = (health.clone(), config.readiness_interval);
                 async move { health.keep_checking(checks, period, config.readiness_grace).await }

@@ -256,7 +256,8 @@ impl Server {
     fn gate(&self) -> Result<Option<Arc<Gate>>, BindError> {
         let Some(auth) = self.config.auth.clone() else { return Ok(None) };
         let rules = self.rules.ok_or(BindError::NoRules)?;
-        Ok(Some(Gate::load(auth, rules)?))
+        let share = self.config.fairness.caller_share_percent;
+        Ok(Some(Gate::load(auth, rules, share)?))
     }
 
     fn calls(&self, health: Arc<Health>, gate: Option<Arc<Gate>>) -> Result<Calls, BindError> {

@@ -50,7 +50,8 @@ pub(super) struct AuthArgs {
     /// it, or one that holds the name alone, such as l5d-client-id
     #[arg(long, env = "AUTH_TRUSTED_HEADER", value_name = "NAME")]
     auth_trusted_header: Option<String>,
-    /// Networks of the proxies whose header is believed, such as 10.0.0.0/8,127.0.0.1/32; from others it is ignored
+    /// Addresses of the proxies whose header is believed, such as 127.0.0.1/32 for a sidecar; from others it is ignored.
+    /// Any process at these addresses can call as any caller: name the proxies alone, never a network of pods
     #[arg(long, env = "AUTH_TRUSTED_PEERS", value_name = "CIDR,…")]
     auth_trusted_peers: Option<String>,
 }
@@ -247,5 +248,10 @@ fn header_name(raw: &str) -> Result<HeaderName, &'static str> {
 
 fn networks(raw: &str) -> Result<Vec<IpNet>, &'static str> {
     let networks: Result<_, _> = raw.split(',').map(|network| network.trim().parse()).collect();
-    networks.map_err(|_| "is not a list of networks such as 10.0.0.0/8,127.0.0.1/32")
+    let networks: Vec<IpNet> =
+        networks.map_err(|_| "is not a list of networks such as 127.0.0.1/32,::1/128")?;
+    if networks.iter().any(|network| network.prefix_len() == 0) {
+        return Err("believes the header from everywhere, so anybody could call as anybody");
+    }
+    Ok(networks)
 }

@@ -30,6 +30,8 @@ pub(crate) enum Denied {
     Certificate(#[from] NamelessError),
     #[error(transparent)]
     Forwarded(#[from] NobodyForwarded),
+    #[error("the trusted header names another caller than the certificate of the connection")]
+    Conflict,
     #[error("the caller needs the right {0}")]
     Right(Right),
     #[error("the caller needs the right {own} or {any}")]
@@ -38,7 +40,7 @@ pub(crate) enum Denied {
     NoRule,
     #[error("there is no such method")]
     NoMethod,
-    #[error("too many calls with bad tokens come from there")]
+    #[error("too many calls with forged tokens come from there")]
     TooManyInVain,
 }
 
@@ -49,7 +51,8 @@ impl Denied {
             | Self::NotBearer
             | Self::Token(_)
             | Self::Certificate(_)
-            | Self::Forwarded(_) => self.unauthenticated(domain),
+            | Self::Forwarded(_)
+            | Self::Conflict => self.unauthenticated(domain),
             Self::Right(_) | Self::Owner { .. } | Self::NoRule => {
                 let reason = ErrorDetails::with_error_info(
                     "PERMISSION_DENIED",

@@ -6,41 +6,40 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap};
-use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::certificate::{NamelessError, name_in};
-use super::checks::{Checks, TooManyInVain};
+use super::checks::{Checks, FreeCheck, Place, TooManyInVain};
 use super::config::AuthConfig;
 use super::denied::Denied;
 use super::jwt::TokenError;
 use super::principal::{Kind, Principal};
 use super::right::{Access, Rules};
 use super::scope::Scope;
-use super::trust::{AuthError, Contents, Source, Trust};
+use super::trust::{AuthError, Trust};
+use super::watch::Watch;
 use crate::PeerCertificate;
 
-/// A token whose key is not known has the files looked at, but no more often than this: else anybody could keep the
-/// server busy with made-up keys.
-const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5);
-
-/// How long a call waits for that. Reading a file takes far less, unless its disk hangs.
+/// How long a call whose token's key is not known waits for the files to be read again. That takes far less, unless the
+/// disk hangs.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// At the other end of a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Peer {
     /// `None`: it has gone already.
     pub(crate) address: Option<IpAddr>,
     /// The name in its certificate, if it showed one. Read once per connection.
     pub(crate) certificate: Option<Result<Arc<str>, NamelessError>>,
+    /// Of a token's signature.
+    pub(crate) free_check: FreeCheck,
 }
 
 impl Peer {
     pub(crate) fn new(address: Option<IpAddr>, certificate: Option<&PeerCertificate>) -> Arc<Self> {
         let certificate = certificate.map(|certificate| name_in(certificate.der()));
-        Arc::new(Self { address, certificate })
+        Arc::new(Self { address, certificate, free_check: FreeCheck::default() })
     }
 }
 
@@ -80,28 +79,31 @@ impl Admitted {
 pub(crate) struct Gate {
     config: AuthConfig,
     rules: Rules,
-    source: Source,
-    in_force: watch::Sender<Arc<Trust>>,
-    seen: Mutex<Seen>,
+    watch: Watch,
     checks: Checks,
     clock: fn() -> u64,
 }
 
-#[derive(Debug)]
-struct Seen {
-    contents: Contents,
-    looked_again: Option<Instant>,
-}
-
 impl Gate {
-    /// Reads the files. Blocks.
-    pub(crate) fn load(config: AuthConfig, rules: Rules) -> Result<Arc<Self>, AuthError> {
-        let source = Source::new(&config, rules.rights);
-        let (contents, trust) = source.load()?;
-        let in_force = watch::Sender::new(Arc::new(trust));
-        let seen = Mutex::new(Seen { contents, looked_again: None });
-        let (checks, clock) = (Checks::new(), seconds_since_1970);
-        Ok(Arc::new(Self { config, rules, source, in_force, seen, checks, clock }))
+    /// Reads the files. Blocks. Of the checks of tokens that strangers send, one address may have `share_percent`.
+    pub(crate) fn load(
+        config: AuthConfig,
+        rules: Rules,
+        share_percent: u32,
+    ) -> Result<Arc<Self>, AuthError> {
+        let watch = Watch::load(&config, rules.rights)?;
+        let (checks, clock) = (Checks::new(share_percent), seconds_since_1970);
+        Ok(Arc::new(Self { config, rules, watch, checks, clock }))
+    }
+
+    /// Looks at the files for ever.
+    pub(crate) async fn keep_reloading(self: Arc<Self>) {
+        self.watch.keep_looking(self.config.reload_interval).await;
+    }
+
+    /// Why files on disk are not in force, for people.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.watch.troubles()
     }
 
     /// What a refused caller is told.
@@ -134,91 +136,61 @@ impl Gate {
         if self.config.tokens.is_some()
             && let Some(token) = bearer_token(headers)?
         {
-            return self.bearer(token, peer.address).await;
+            return self.bearer(token, peer).await;
         }
         self.certified(peer, headers)
     }
 
     fn certified(&self, peer: &Peer, headers: &HeaderMap) -> Result<Principal, Denied> {
         let config = self.config.certificates.as_ref().ok_or(Denied::NoCredential)?;
-        let trust = self.in_force.borrow().clone();
+        let trust = self.watch.now();
         let forwarded = config.forwarded.as_ref();
-        if let Some(name) = forwarded.and_then(|header| header.name(peer.address, headers)) {
-            return Ok(trust.roles.of_certificate(&name?, Kind::Forwarded));
-        }
-        match &peer.certificate {
-            Some(name) => Ok(trust.roles.of_certificate(&name.clone()?, Kind::Certificate)),
-            None => Err(Denied::NoCredential),
+        let said = forwarded.and_then(|header| header.name(peer.address, headers)).transpose()?;
+        // A certificate was proved in the handshake, a header is hearsay: it may repeat the name, and never replace it.
+        match (peer.certificate.clone().transpose()?, said) {
+            (Some(proved), Some(said)) if proved != said => Err(Denied::Conflict),
+            (Some(name), _) => Ok(trust.roles.of_certificate(&name, Kind::Certificate)),
+            (None, Some(name)) => Ok(trust.roles.of_certificate(&name, Kind::Forwarded)),
+            (None, None) => Err(Denied::NoCredential),
         }
     }
 
-    /// A token that was found good before costs a look at memory; another one a check, of which those in vain are
-    /// bounded, since nobody is known yet whom they could be counted for.
-    async fn bearer(&self, token: &str, address: Option<IpAddr>) -> Result<Principal, Denied> {
-        let known = self.in_force.borrow().remembered(token, (self.clock)());
-        if let Some(principal) = known {
+    /// A token that was found good before costs a look at memory; another one is read, and only if all that it says is
+    /// good, its signature is checked.
+    async fn bearer(&self, token: &str, peer: &Peer) -> Result<Principal, Denied> {
+        let trust = self.watch.now();
+        if let Some(principal) = trust.remembered(token, (self.clock)()) {
             return Ok(principal);
         }
 
-        let place = self.checks.begin(address).map_err(|TooManyInVain| Denied::TooManyInVain)?;
-        let checked = self.check(token).await;
-        if checked.is_err() {
+        match self.check(&trust, token, peer) {
+            Err(Denied::Token(TokenError::UnknownKey)) => {
+                self.look_for_its_key(peer).await?;
+                self.check(&self.watch.now(), token, peer)
+            }
+            answer => answer,
+        }
+    }
+
+    fn check(&self, trust: &Trust, token: &str, peer: &Peer) -> Result<Principal, Denied> {
+        let token = trust.inspect(token, (self.clock)())?;
+        let place = self.place(peer)?;
+        trust.prove(token, self.rules.rights).map_err(|why| {
             self.checks.was_in_vain(place);
-        }
-        Ok(checked?)
+            why.into()
+        })
     }
 
-    async fn check(&self, token: &str) -> Result<Principal, TokenError> {
-        let find = || {
-            let trust = self.in_force.borrow().clone();
-            trust.bearer(token, self.rules.rights, (self.clock)())
-        };
-        match find() {
-            Err(TokenError::UnknownKey) => {
-                // The issuer may have a new key that the file has already.
-                let _looked_or_not = timeout(LOOK_PATIENCE, self.look_again()).await;
-                find()
-            }
-            found => found,
-        }
+    /// The issuer may have a new key that the file has already. So many as may have their tokens checked wait for it.
+    async fn look_for_its_key(&self, peer: &Peer) -> Result<(), Denied> {
+        let _waiting = self.place(peer)?;
+        let _looked_or_not = timeout(LOOK_PATIENCE, self.watch.look_again()).await;
+        Ok(())
     }
 
-    async fn look_again(&self) {
-        let mut seen = self.seen.lock().await;
-        if seen.looked_again.is_some_and(|at| at.elapsed() < LOOK_AGAIN_EVERY) {
-            return;
-        }
-        seen.looked_again = Some(Instant::now());
-        self.look(&mut seen).await;
-    }
-
-    /// Looks at the files for ever.
-    pub(crate) async fn keep_reloading(self: Arc<Self>) {
-        let mut ticks = interval(self.config.reload_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let mut seen = self.seen.lock().await;
-            self.look(&mut seen).await;
-        }
-    }
-
-    async fn look(&self, seen: &mut Seen) {
-        let (source, before) = (self.source.clone(), seen.contents.clone());
-        // Reading files blocks. A failed task would be a panic: then nothing has changed.
-        match tokio::task::spawn_blocking(move || source.changed(&before)).await {
-            Ok(Ok(Some((contents, trust)))) => {
-                tracing::info!("keys or roles of callers have changed and are in force");
-                self.in_force.send_replace(Arc::new(trust));
-                seen.contents = contents;
-            }
-            Ok(Ok(None)) => {}
-            Ok(Err(why)) => tracing::error!(
-                error = &why as &dyn std::error::Error,
-                "changed keys or roles cannot be used; the former stay in force"
-            ),
-            Err(why) => tracing::error!(%why, "reading keys and roles failed"),
-        }
+    fn place<'peer>(&self, peer: &'peer Peer) -> Result<Place<'peer>, Denied> {
+        let place = self.checks.begin(peer.address, &peer.free_check);
+        place.map_err(|TooManyInVain| Denied::TooManyInVain)
     }
 }
 

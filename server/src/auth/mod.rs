@@ -22,6 +22,7 @@ mod roles;
 mod scope;
 mod trust;
 mod verified;
+mod watch;
 
 pub use config::{AuthConfig, CertificateConfig, Forwarded, TokenConfig};
 pub use jwt::KeysError;

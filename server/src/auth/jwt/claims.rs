@@ -12,6 +12,8 @@ const SUBJECT_BYTES_MAX: usize = 512;
 /// The claims that matter here.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
+    pub(super) iss: Box<str>,
+    aud: Audience,
     #[serde(deserialize_with = "subject")]
     pub(super) sub: Box<str>,
     #[serde(deserialize_with = "seconds")]
@@ -59,9 +61,24 @@ impl Claims {
         Validity { from, before }
     }
 
+    pub(super) fn is_for(&self, audience: &str) -> bool {
+        match &self.aud {
+            Audience::One(only) => &**only == audience,
+            Audience::Many(all) => all.iter().any(|one| &**one == audience),
+        }
+    }
+
     pub(super) fn accounts(&self) -> impl Iterator<Item = i64> {
         self.accounts.iter().map(|Account(id)| *id)
     }
+}
+
+/// `aud` is one text or several (RFC 7519, 4.1.3).
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(Box<str>),
+    Many(Vec<Box<str>>),
 }
 
 #[derive(Debug)]
@@ -119,7 +136,9 @@ mod tests {
     use super::*;
 
     fn read(changed: &[(&str, Value)]) -> Result<Claims, serde_json::Error> {
-        let mut claims = json!({ "sub": "a", "exp": 1_000, "nbf": 500, "accounts": [7, "8"] });
+        let mut claims = json!({
+            "iss": "i", "aud": "a", "sub": "a", "exp": 1_000, "nbf": 500, "accounts": [7, "8"],
+        });
         for (name, value) in changed {
             claims[*name] = value.clone();
         }
@@ -144,6 +163,9 @@ mod tests {
     fn claims_of_another_form_are_refused_rather_than_left_out() {
         assert_eq!(read(&[]).unwrap().accounts().collect::<Vec<_>>(), [7, 8]);
         for (name, wrong) in [
+            ("iss", json!(["i"])),
+            ("aud", json!(7)),
+            ("aud", json!({})),
             ("sub", json!("")),
             ("sub", json!(7)),
             ("sub", json!("a\nb")),

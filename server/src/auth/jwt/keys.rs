@@ -6,6 +6,7 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use thiserror::Error;
 
 use super::crypto;
@@ -37,9 +38,14 @@ pub enum KeysError {
     Broken(String, jsonwebtoken::errors::Error),
 }
 
+/// The digest of a public key: the same in two sets, it is the same key.
+pub(super) type KeyDigest = [u8; SHA256_OUTPUT_LEN];
+
 /// A key, and what a token must be to be checked with it.
 #[derive(Debug)]
 pub(super) struct Key {
+    pub(super) digest: KeyDigest,
+    pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
     /// Its algorithm alone, and the issuer and audience that are expected. Times are checked apart, by a clock that is
     /// a parameter.
@@ -48,7 +54,11 @@ pub(super) struct Key {
 
 /// The keys of a set by `kid`. The one without a `kid` is found by tokens without one.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(HashMap<Option<String>, Key>);
+pub(crate) struct Keys {
+    by_id: HashMap<Option<String>, Key>,
+    pub(super) issuer: Box<str>,
+    pub(super) audience: Box<str>,
+}
 
 impl Keys {
     /// Reads a JWK set. Keys for other algorithms or for encryption are left out, as RFC 7517 asks.
@@ -59,27 +69,45 @@ impl Keys {
             return Err(KeysError::TooMany);
         }
 
-        let mut keys = HashMap::new();
+        let mut by_id = HashMap::new();
         for jwk in &set.keys {
             let Some(algorithm) = algorithm_of(jwk) else { continue };
             let id = jwk.common.key_id.clone();
             let decoding = DecodingKey::from_jwk(jwk)
                 .map_err(|why| KeysError::Broken(id.clone().unwrap_or_default(), why))?;
-            let key = Key { decoding, validation: validation(algorithm, expected) };
-            if keys.insert(id.clone(), key).is_some() {
+            let (digest, validation) = (digest_of(jwk), validation(algorithm, expected));
+            let key = Key { digest, algorithm, decoding, validation };
+            if by_id.insert(id.clone(), key).is_some() {
                 return Err(id.map_or(KeysError::NoId, KeysError::SameId));
             }
         }
-        if keys.is_empty() { Err(KeysError::NoKey) } else { Ok(Self(keys)) }
+        if by_id.is_empty() {
+            return Err(KeysError::NoKey);
+        }
+
+        let (issuer, audience) = (expected.issuer.as_str(), expected.audience.as_str());
+        Ok(Self { by_id, issuer: issuer.into(), audience: audience.into() })
+    }
+
+    #[cfg(test)]
+    pub(in crate::auth) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     pub(super) fn find(&self, id: Option<&str>) -> Option<&Key> {
-        match (id, self.0.len()) {
+        match (id, self.by_id.len()) {
             // A token may leave its key's name out where there is nothing to choose.
-            (None, 1) => self.0.values().next(),
-            _ => self.0.get(&id.map(ToOwned::to_owned)),
+            (None, 1) => self.by_id.values().next(),
+            _ => self.by_id.get(&id.map(ToOwned::to_owned)),
         }
     }
+}
+
+/// Of what the key is, and not of what the set says besides: certificates and dates may be added to it.
+fn digest_of(jwk: &Jwk) -> KeyDigest {
+    let parameters = serde_json::to_vec(&jwk.algorithm).expect("a key that was JSON is JSON");
+    let digest = digest(&SHA256, &parameters);
+    digest.as_ref().try_into().expect("a SHA-256 has its length")
 }
 
 /// The one algorithm that a key is for. It follows from the key and never from the token.

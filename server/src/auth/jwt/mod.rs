@@ -1,9 +1,14 @@
 //! Bearer tokens: JWTs (RFC 7519) that the configured issuer signed for the configured audience.
+//!
+//! A token is checked in two steps, since anybody can send one: [`inspect`] reads what it says of itself, at the cost of
+//! parsing it; only [`Unproven::prove`] checks the signature, which costs ten times as much and is bounded by
+//! [`checks`](super::checks).
 
 mod claims;
 mod crypto;
 mod keys;
 
+use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use thiserror::Error;
 
@@ -15,16 +20,28 @@ pub(super) use keys::Keys;
 use super::principal::Holdings;
 use super::right::Right;
 use claims::Claims;
+use keys::{Key, KeyDigest};
 
 /// The longest token, in bytes: half of what all headers of a request may have.
 pub(super) const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// A token whose signature, issuer and audience are good. Whether its time is, changes.
+/// What a token says of itself, signed or not.
 #[derive(Debug)]
+pub(super) struct Unproven<'token, 'keys> {
+    token: &'token str,
+    key: &'keys Key,
+    key_id: Option<String>,
+    validity: Validity,
+}
+
+/// A token whose signature, issuer and audience are good. Whether its time is, changes.
+#[derive(Clone, Debug)]
 pub(super) struct Bearer {
     pub(super) subject: Box<str>,
     pub(super) validity: Validity,
     pub(super) holds: Holdings,
+    key_id: Option<String>,
+    key: KeyDigest,
 }
 
 /// Why a token is not believed.
@@ -50,8 +67,11 @@ pub(crate) enum TokenError {
     Expired,
 }
 
-/// Reads a token that one of these keys signed.
-pub(super) fn verify(token: &str, keys: &Keys, known: &[Right]) -> Result<Bearer, TokenError> {
+/// Reads a token, down to its signature.
+pub(super) fn inspect<'token, 'keys>(
+    token: &'token str,
+    keys: &'keys Keys,
+) -> Result<Unproven<'token, 'keys>, TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Malformed);
     }
@@ -62,11 +82,46 @@ pub(super) fn verify(token: &str, keys: &Keys, known: &[Right]) -> Result<Bearer
     }
 
     let key = keys.find(header.kid.as_deref()).ok_or(TokenError::UnknownKey)?;
-    let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation);
-    let claims = decoded.map_err(|why| reason(why.kind()))?.claims;
+    if header.alg != key.algorithm {
+        return Err(TokenError::Algorithm);
+    }
 
-    let holds = Holdings::named(claims.scope.split(' '), claims.accounts(), known);
-    Ok(Bearer { validity: claims.validity(), subject: claims.sub, holds })
+    let claims = insecure_decode_claims::<Claims>(token).map_err(|why| reason(why.kind()))?;
+    if claims.iss != keys.issuer {
+        return Err(TokenError::Issuer);
+    }
+    if !claims.is_for(&keys.audience) {
+        return Err(TokenError::Audience);
+    }
+    Ok(Unproven { token, key, key_id: header.kid, validity: claims.validity() })
+}
+
+impl Unproven<'_, '_> {
+    pub(super) fn text(&self) -> &str {
+        self.token
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Checks the signature, and reads nothing that was not signed.
+    pub(super) fn prove(self, known: &[Right]) -> Result<Bearer, TokenError> {
+        let Self { token, key, key_id, .. } = self;
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation);
+        let claims = decoded.map_err(|why| reason(why.kind()))?.claims;
+
+        let holds = Holdings::named(claims.scope.split(' '), claims.accounts(), known);
+        let validity = claims.validity();
+        Ok(Bearer { subject: claims.sub, validity, holds, key_id, key: key.digest })
+    }
+}
+
+impl Bearer {
+    /// Whether the key that signed it is the one that these keys would check it with.
+    pub(super) fn is_signed_by(&self, keys: &Keys) -> bool {
+        keys.find(self.key_id.as_deref()).is_some_and(|key| key.digest == self.key)
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds kinds as it grows")]

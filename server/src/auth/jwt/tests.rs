@@ -43,6 +43,11 @@ impl Issuer {
         json!({ "keys": [self.ec_key("ec"), self.ed_key("ed")] }).to_string()
     }
 
+    /// Its key, as JSON.
+    pub(in crate::auth) fn key(&self, id: &str) -> String {
+        self.ec_key(id).to_string()
+    }
+
     fn keys(&self) -> Keys {
         keys(&[self.ec_key("ec"), self.ed_key("ed")]).unwrap()
     }
@@ -84,6 +89,10 @@ pub(in crate::auth) fn claims(changes: Value) -> Value {
         claims[name] = value.clone();
     }
     claims
+}
+
+fn verify(token: &str, keys: &Keys, known: &[Right]) -> Result<Bearer, TokenError> {
+    inspect(token, keys)?.prove(known)
 }
 
 fn keys(keys: &[Value]) -> Result<Keys, KeysError> {
