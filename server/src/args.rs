@@ -7,6 +7,7 @@ mod auth;
 mod fairness;
 mod judge;
 mod secret;
+mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use secret::{Secret, secret};
 use auth::AuthArgs;
 use fairness::FairnessArgs;
 use judge::{DAY, Judge, TICK, TlsPaths};
+use web::WebArgs;
 
 use crate::logging::{LogConfig, LogFormat};
 use crate::problems::Problems;
@@ -112,6 +114,8 @@ pub struct ServeArgs {
     #[arg(long, env = "AUDIT_LOG", value_name = "stdout|off|PATH", default_value = "stdout")]
     audit_log: String,
     #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
     auth: AuthArgs,
 }
 
@@ -195,6 +199,7 @@ impl ServeArgs {
             ),
             default_deadline: judge.time("--default-deadline", &self.default_deadline, TICK..=DAY),
             fairness: self.fairness.judged(&mut judge),
+            grpc_web: self.web.judged(&mut judge),
             readiness_interval: judge.time(
                 "--readiness-interval",
                 &self.readiness_interval,

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::auth::AuthConfig;
 use crate::{AuditLog, TlsFiles};
 
@@ -67,6 +69,9 @@ pub struct ServeConfig {
     /// What keeps one caller from taking the server from the others.
     pub fairness: Fairness,
 
+    /// gRPC-Web beside gRPC, for pages in browsers. `None`: it is not served, and neither is HTTP/1.1.
+    pub grpc_web: Option<GrpcWeb>,
+
     /// How often the readiness checks run, and how long one may take.
     pub readiness_interval: Duration,
     /// How long checks must keep failing before a ready server says it is not.
@@ -101,6 +106,20 @@ pub struct Fairness {
     pub max_deadline: Duration,
     /// Time for a request of one message to be received whole.
     pub body_timeout: Duration,
+}
+
+/// Which pages may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcWeb {
+    /// Origins of pages, as browsers send them: `https://shop.example`, with the port if it is not the scheme's own. A
+    /// request that names another one is refused before it runs; one that names none is not from a page.
+    pub origins: Vec<String>,
+}
+
+impl GrpcWeb {
+    pub(crate) fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|allowed| origin == allowed)
+    }
 }
 
 impl Default for Fairness {
@@ -153,6 +172,7 @@ impl Default for ServeConfig {
             max_message_bytes: 1024 * 1024,
             default_deadline: Duration::from_secs(15),
             fairness: Fairness::default(),
+            grpc_web: None,
             readiness_interval: Duration::from_secs(1),
             readiness_grace: Duration::from_secs(5),
             reflection: true,

@@ -4,12 +4,12 @@
 //! peer does. Until it is cut off, calls in progress are finished; what is cut off is counted.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use credentials::InForce;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::auth::Peer;
 use crate::call::{Activity, Calls, ConnectionCalls};
 use crate::complaints::Complaints;
-use crate::handshake::{self, Failed};
+use crate::handshake::{self, Failed, Prefaced, Protocol};
 use crate::metrics::{CALLS_FORCED, CONNECTIONS_ENDED};
 use crate::phase::PhaseWatch;
 use crate::streams::Streams;
@@ -37,7 +37,7 @@ const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// How a connection ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// It never came to HTTP/2.
+    /// It never came to HTTP.
     Handshake,
     /// The peer closed it, or it broke.
     Peer,
@@ -51,6 +51,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Connections {
     http2: http2::Builder<Streams>,
+    /// What browsers speak without TLS: served for gRPC-Web alone.
+    http1: http1::Builder,
     tls: Option<InForce<ServerConfig>>,
     calls: Arc<Calls>,
     config: ServeConfig,
@@ -78,7 +80,12 @@ impl Connections {
             .max_send_buf_size(UNREAD_BYTES_MAX)
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout);
-        Self { http2, tls, calls, config, complaints: Complaints::default() }
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.fairness.body_timeout)
+            .max_buf_size(UNREAD_BYTES_MAX);
+        Self { http2, http1, tls, calls, config, complaints: Complaints::default() }
     }
 
     /// Serves one connection to its end. `fraction` of [0, 1) spreads its departure among
@@ -112,14 +119,14 @@ impl Connections {
         fraction: f64,
         phase: &mut PhaseWatch,
     ) -> End {
-        let from = Some(arrival.peer);
+        let (from, http1) = (Some(arrival.peer), self.config.grpc_web.is_some());
         match self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.now())) {
-            None => match self.shake(handshake::plain(stream), from, phase).await {
+            None => match self.shake(handshake::plain(stream, http1), from, phase).await {
                 Some(stream) => self.converse(stream, (arrival, None), fraction, phase).await,
                 None => End::Handshake,
             },
             Some(acceptor) => {
-                let handshake = handshake::encrypted(stream, acceptor);
+                let handshake = handshake::encrypted(stream, acceptor, http1);
                 match self.shake(handshake, from, phase).await {
                     Some((stream, proved)) => {
                         self.converse(stream, (arrival, proved), fraction, phase).await
@@ -158,7 +165,7 @@ impl Connections {
 
     async fn converse<S>(
         &self,
-        stream: S,
+        stream: Prefaced<S>,
         (arrival, certificate): (Arrival, Option<PeerCertificate>),
         fraction: f64,
         phase: &mut PhaseWatch,
@@ -175,19 +182,46 @@ impl Connections {
             certificate,
             peer,
         };
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), calls));
+        let departure = (fraction, &*activity, phase);
+        let (protocol, stream) = (stream.protocol(), TokioIo::new(stream));
+        match protocol {
+            Protocol::Http2 => {
+                let connection = self.http2.serve_connection(stream, calls);
+                let leave = |it: Pin<&mut http2::Connection<_, _, _>>| it.graceful_shutdown();
+                self.serve_until_gone(connection, leave, departure).await
+            }
+            // Boxed, for it is rare, and would take its room in the task of every other.
+            Protocol::Http1 => {
+                let connection = self.http1.serve_connection(stream, calls);
+                let leave = |it: Pin<&mut http1::Connection<_, _>>| it.graceful_shutdown();
+                Box::pin(self.serve_until_gone(connection, leave, departure)).await
+            }
+        }
+    }
+
+    /// `leave` asks the peer to go: GOAWAY, or in HTTP/1 no keep-alive after the answer.
+    async fn serve_until_gone<C>(
+        &self,
+        connection: C,
+        leave: impl FnOnce(Pin<&mut C>),
+        (fraction, activity, phase): (f64, &Activity, &mut PhaseWatch),
+    ) -> End
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = pin!(connection);
         let reason = tokio::select! {
             ended = connection.as_mut() => {
                 tracing::debug!(?ended, "connection closed by its peer");
                 return End::Peer;
             }
-            reason = self.asked_to_leave(fraction, &activity, phase) => reason,
+            reason = self.asked_to_leave(fraction, activity, phase) => reason,
         };
-        tracing::debug!(?reason, "sending GOAWAY");
-        connection.as_mut().graceful_shutdown();
+        tracing::debug!(?reason, "asking the peer to leave");
+        leave(connection.as_mut());
         tokio::select! {
             _ended = connection => End::Left,
-            () = self.out_of_patience(reason, &activity, phase) => match activity.calls() {
+            () = self.out_of_patience(reason, activity, phase) => match activity.calls() {
                 0 => End::Left,
                 calls => End::Cut { calls },
             },

@@ -1,7 +1,7 @@
-//! From an accepted socket to HTTP/2. The caller sets the deadline.
+//! From an accepted socket to HTTP/2, or to HTTP/1.1 where that is served too. The caller sets the deadline.
 //!
-//! The client's preface is read here, before hyper sees the connection: hyper has no deadline
-//! for it, and a client that connects and stays silent would hold memory and the drain.
+//! The client's first bytes are read here, before hyper sees the connection: hyper has no deadline
+//! for them, and a client that connects and stays silent would hold memory and the drain.
 
 use std::io;
 use std::pin::Pin;
@@ -33,6 +33,15 @@ const NOT_THIS_WAY: [u8; 26] = [
     0, 0, 0, 0, 0, 0, 0, 1, // no stream was read; PROTOCOL_ERROR
 ];
 
+/// What a client gets that speaks HTTP/1 where only HTTP/2 is served. A browser shows it, and so does curl.
+const HTTP_1_REFUSED: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\n\
+    upgrade: HTTP/2.0\r\n\
+    connection: upgrade, close\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    content-length: 77\r\n\
+    \r\n\
+    this port speaks gRPC over HTTP/2; health and metrics are on the admin port\r\n";
+
 /// How long a client whose handshake failed has to read why, and how much it may still send: a
 /// socket that is closed with something unread takes back what was written last.
 const SEE_OFF: Duration = Duration::from_millis(250);
@@ -47,6 +56,8 @@ pub(crate) enum HandshakeError {
     TlsToPlaintext,
     #[error("the client does not speak TLS, and this port does")]
     PlaintextToTls,
+    #[error("the client speaks HTTP/1, and this port speaks HTTP/2")]
+    Http1,
     #[error("not HTTP/2")]
     NotHttp2,
     #[error("TLS")]
@@ -91,6 +102,7 @@ impl HandshakeError {
             Self::Late(_) => "late",
             Self::TlsToPlaintext => "tls_to_plaintext",
             Self::PlaintextToTls => "plaintext_to_tls",
+            Self::Http1 => "http1",
             Self::NotHttp2 => "not_http2",
             Self::Broken(_) => "closed",
             Self::Tls(why) => reason_of_tls(why),
@@ -136,13 +148,23 @@ fn reason_of_certificate(why: &CertificateError) -> &'static str {
     "certificate_invalid"
 }
 
-/// Reads the preface and answers a stream that starts with it again.
-pub(crate) async fn plain<S>(mut stream: S) -> Result<Prefaced<S>, Failed<S>>
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Reads the first bytes and answers a stream that starts with them again. HTTP/1 is an error unless it is `allowed`.
+pub(crate) async fn plain<S>(mut stream: S, http1_allowed: bool) -> Result<Prefaced<S>, Failed<S>>
 where
     S: AsyncRead + Unpin,
 {
-    match read_preface(&mut stream).await {
-        Ok(()) => Ok(Prefaced { stream, replayed: 0 }),
+    match read_hello(&mut stream).await {
+        Ok((Protocol::Http1, _)) if !http1_allowed => {
+            Err(Failed { why: HandshakeError::Http1, stream: Some(stream) })
+        }
+        Ok((protocol, hello)) => Ok(Prefaced { stream, protocol, hello, replayed: 0 }),
         Err(why) => {
             let stream = (!why.is_silent()).then_some(stream);
             Err(Failed { why, stream })
@@ -154,6 +176,7 @@ where
 pub(crate) async fn encrypted<S>(
     stream: S,
     acceptor: TlsAcceptor,
+    http1_allowed: bool,
 ) -> Result<(Prefaced<TlsStream<S>>, Option<PeerCertificate>), Failed<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -164,28 +187,61 @@ where
         Failed { why, stream }
     })?;
     let peer = PeerCertificate::of(stream.get_ref().1);
-    // Who shook hands is told nothing more in plaintext.
-    let prefaced = plain(stream).await.map_err(|Failed { why, .. }| Failed { why, stream: None });
-    Ok((prefaced?, peer))
+    match plain(stream, http1_allowed).await {
+        Ok(prefaced) => Ok((prefaced, peer)),
+        Err(Failed { why, stream }) => {
+            // Who shook hands is told nothing more in plaintext, so it is told here.
+            if let Some(stream) = stream {
+                see_off(stream, &why).await;
+            }
+            Err(Failed { why, stream: None })
+        }
+    }
 }
 
-async fn read_preface(stream: &mut (impl AsyncRead + Unpin)) -> Result<(), HandshakeError> {
-    let (mut received, mut length) = ([0; PREFACE.len()], 0);
-    while length < PREFACE.len() {
-        let read = stream.read(&mut received[length..]).await?;
+/// As many of a client's first bytes as it takes to tell what it speaks.
+#[derive(Clone, Copy, Debug)]
+struct Hello {
+    bytes: [u8; PREFACE.len()],
+    length: usize,
+}
+
+async fn read_hello(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<(Protocol, Hello), HandshakeError> {
+    let mut hello = Hello { bytes: [0; PREFACE.len()], length: 0 };
+    while hello.length < PREFACE.len() {
+        let read = stream.read(&mut hello.bytes[hello.length..]).await?;
         if read == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        length += read;
+        hello.length += read;
+
+        let received = &hello.bytes[..hello.length];
         if received[0] == TLS_HANDSHAKE {
             return Err(HandshakeError::TlsToPlaintext);
         }
         // No more is waited for than it takes to tell.
-        if received[..length] != PREFACE[..length] {
-            return Err(HandshakeError::NotHttp2);
+        if *received != PREFACE[..hello.length] {
+            let is_http1 = begins_with_a_method(received);
+            return if is_http1 {
+                Ok((Protocol::Http1, hello))
+            } else {
+                Err(HandshakeError::NotHttp2)
+            };
         }
     }
-    Ok(())
+    Ok((Protocol::Http2, hello))
+}
+
+/// Whether these bytes are the beginning of a request of HTTP/1, as far as they go. PRI is a method for HTTP/2's preface
+/// alone.
+fn begins_with_a_method(received: &[u8]) -> bool {
+    let letters = received.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    match received.split_at(letters) {
+        ([] | b"PRI", _) | (_, [..=b'\x1f' | b'!'.., ..]) => false,
+        (_, [] | [b' ', ..]) => true,
+    }
 }
 
 /// Lets a client whose handshake failed read why before the socket is closed.
@@ -195,6 +251,7 @@ where
 {
     let last_words: &[u8] = match why {
         HandshakeError::TlsToPlaintext | HandshakeError::NotHttp2 => &NOT_THIS_WAY,
+        HandshakeError::Http1 => HTTP_1_REFUSED,
         // rustls has written its alert.
         HandshakeError::PlaintextToTls | HandshakeError::Tls(_) => &[],
         HandshakeError::Late(_) | HandshakeError::Broken(_) => return,
@@ -208,11 +265,19 @@ where
     let _heard_or_not = timeout(SEE_OFF, leaving).await;
 }
 
-/// A stream whose reader sees the preface once more.
+/// A stream whose reader sees the first bytes once more.
 #[derive(Debug)]
 pub(crate) struct Prefaced<S> {
     stream: S,
+    protocol: Protocol,
+    hello: Hello,
     replayed: usize,
+}
+
+impl<S> Prefaced<S> {
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
@@ -221,9 +286,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.replayed < PREFACE.len() {
-            let end = PREFACE.len().min(self.replayed + buffer.remaining());
-            buffer.put_slice(&PREFACE[self.replayed..end]);
+        if self.replayed < self.hello.length {
+            let end = self.hello.length.min(self.replayed + buffer.remaining());
+            buffer.put_slice(&self.hello.bytes[self.replayed..end]);
             self.replayed = end;
             return Poll::Ready(Ok(()));
         }
@@ -267,41 +332,59 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_preface_is_read_again_in_pieces_of_any_size_and_then_the_rest() {
-        let (mut client, server) = duplex(64);
-        client.write_all(&PREFACE).await.unwrap();
-        client.write_all(b"frames").await.unwrap();
-        drop(client);
-        let mut stream = plain(server).await.unwrap();
-        let mut first = [0; 5];
-        stream.read_exact(&mut first).await.unwrap();
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).await.unwrap();
-        assert_eq!([first.as_slice(), &rest].concat(), [PREFACE.as_slice(), b"frames"].concat());
+    /// What a client that says this, and then leaves, is taken for, and what it is told.
+    async fn seen_off(hello: &[u8], http1_allowed: bool) -> (HandshakeError, Vec<u8>) {
+        let (mut client, server) = duplex(512);
+        client.write_all(hello).await.unwrap();
+        let Failed { why, stream } = plain(server, http1_allowed).await.unwrap_err();
+        let mut answer = Vec::new();
+        let (_, read) =
+            tokio::join!(see_off(stream.unwrap(), &why), client.read_to_end(&mut answer));
+        read.unwrap();
+        (why, answer)
     }
 
     #[tokio::test]
-    async fn http_1_is_told_from_http_2() {
-        let (mut client, server) = duplex(64);
-        client.write_all(b"GET /q/health/live HTTP/1.1\r\n").await.unwrap();
-        let Failed { why, .. } = plain(server).await.unwrap_err();
-        assert!(matches!(why, HandshakeError::NotHttp2), "{why}");
-    }
-
-    #[tokio::test]
-    async fn what_is_not_http_2_is_told_from_its_first_bytes_and_answered() {
-        for (hello, reason) in
-            [(&[TLS_HANDSHAKE, 3, 1][..], "tls_to_plaintext"), (b"GET", "not_http2")]
+    async fn the_first_bytes_are_read_again_in_pieces_of_any_size_and_then_the_rest() {
+        for (hello, protocol) in
+            [(PREFACE.as_slice(), Protocol::Http2), (b"POST / HTTP/1.1\r\n", Protocol::Http1)]
         {
             let (mut client, server) = duplex(64);
             client.write_all(hello).await.unwrap();
-            let Failed { why, stream } = plain(server).await.unwrap_err();
+            client.write_all(b"and the rest of it").await.unwrap();
+            drop(client);
+            let mut stream = plain(server, true).await.unwrap();
+            assert_eq!(stream.protocol(), protocol);
+            let mut first = [0; 5];
+            stream.read_exact(&mut first).await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            assert_eq!([first.as_slice(), &rest].concat(), [hello, b"and the rest of it"].concat());
+        }
+    }
+
+    #[tokio::test]
+    async fn http_1_is_told_from_http_2_and_answered_in_its_own_words() {
+        for hello in [&b"GET /q/health/live HTTP/1.1\r\n"[..], b"PUT", b"OPTIONS * HTTP/1.0"] {
+            let (why, answer) = seen_off(hello, false).await;
+            assert_eq!(why.reason(), "http1");
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{head}");
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_neither_is_told_from_its_first_bytes_and_answered() {
+        for (hello, reason) in [
+            (&[TLS_HANDSHAKE, 3, 1][..], "tls_to_plaintext"),
+            (b"SSH-2.0-OpenSSH", "not_http2"),
+            (b"PRI * HTTP/3.0", "not_http2"),
+            (b"\0\0\0\x04", "not_http2"),
+        ] {
+            let (why, answer) = seen_off(hello, true).await;
             assert_eq!(why.reason(), reason);
-            let mut answer = Vec::new();
-            let (_, read) =
-                tokio::join!(see_off(stream.unwrap(), &why), client.read_to_end(&mut answer));
-            read.unwrap();
             assert_eq!(answer, NOT_THIS_WAY);
         }
     }
@@ -310,7 +393,7 @@ mod tests {
     async fn who_leaves_without_a_word_is_told_nothing() {
         let (client, server) = duplex(64);
         drop(client);
-        let Failed { why, stream } = plain(server).await.unwrap_err();
+        let Failed { why, stream } = plain(server, true).await.unwrap_err();
         assert!(why.is_silent() && stream.is_none(), "{why}");
     }
 }

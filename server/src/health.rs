@@ -1,9 +1,11 @@
 //! One state for all who ask whether this server wants calls.
 //!
-//! Readiness (admin HTTP), `grpc.health.v1` Check and Watch, of "" and of every service, read
+//! Readiness (admin HTTP), `grpc.health.v1` Check, List and Watch, of "" and of every service, read
 //! the same value, so they cannot disagree. It turns true when the checks first pass, false when
 //! they have failed for a grace, true again when they pass, and false for good when the drain
 //! begins. Liveness does not depend on it: restarting a server does not bring its database back.
+
+mod list;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
+
+pub(crate) use list::{LIST, WithList, descriptors};
 
 /// A named readiness check. What it answers as error is told on `/q/health/ready`.
 pub(crate) struct Check {

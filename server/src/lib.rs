@@ -19,7 +19,8 @@
 //! The order of leaving is in [`Bound::run`]'s module; what surrounds a call, outer to inner:
 //! record and span → caller and rights → admission → deadline → panic guard → decompression and message size → the service.
 //! What changes something has a line in the audit trail ([`Audit`]).
-//! Requests may come compressed with gzip or zstd, for every service; answers never are.
+//! Requests may come compressed with gzip or zstd, for every service; answers never are. What is not gRPC is answered in
+//! HTTP; gRPC-Web is served where [`ServeConfig::grpc_web`] says so.
 
 pub mod args;
 pub mod logging;
@@ -58,7 +59,7 @@ pub use auth::{
 };
 pub use call::Deadline;
 pub use caller::{TooMuch, hold};
-pub use config::{Fairness, ServeConfig};
+pub use config::{Fairness, GrpcWeb, ServeConfig};
 pub use credentials::{ServerFiles as TlsFiles, TlsError};
 pub use peer::PeerCertificate;
 pub use problems::Problems;

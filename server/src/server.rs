@@ -18,11 +18,10 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic_health::pb::health_server::HealthServer;
 
 use crate::auth::{Access, AuthError, Gate, Rules};
 use crate::call::{Admission, Calls, Marks, Methods, Totals};
-use crate::health::{Check, GrpcHealth, Health};
+use crate::health::{self, Check, GrpcHealth, Health};
 use crate::phase::{Phase, PhaseWatch};
 use crate::trail::Trail;
 use crate::{AuditLog, ServeConfig, TlsError, TlsFiles};
@@ -262,11 +261,11 @@ impl Server {
 
     fn calls(&self, health: Arc<Health>, gate: Option<Arc<Gate>>) -> Result<Calls, BindError> {
         let sets: Vec<&[u8]> =
-            OWN_SETS.into_iter().chain(self.descriptor_sets.iter().copied()).collect();
+            own_sets().into_iter().chain(self.descriptor_sets.iter().copied()).collect();
         let services: Vec<&str> =
             self.own_services().iter().chain(&self.services).copied().collect();
         let grpc_health = GrpcHealth { health, services: self.services.clone() };
-        let routes = self.routes.clone().add_service(HealthServer::new(grpc_health));
+        let routes = self.routes.clone().add_service(health::WithList::new(grpc_health));
         let routes = match self.config.reflection {
             true => add_reflection(routes, &sets, &services).map_err(BindError::Reflection)?,
             false => routes,
@@ -285,18 +284,22 @@ impl Server {
             default_deadline: self.config.default_deadline,
             max_deadline: self.config.fairness.max_deadline,
             body_timeout: self.config.fairness.body_timeout,
+            web: self.config.grpc_web.clone(),
         })
     }
 }
 
 /// What every server can serve and reflect. The types of google.rpc are among it so that tools can
 /// show the details of an error.
-const OWN_SETS: [&[u8]; 4] = [
-    tonic_health::pb::FILE_DESCRIPTOR_SET,
-    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-    tonic_types::pb::FILE_DESCRIPTOR_SET,
-];
+fn own_sets() -> [&'static [u8]; 4] {
+    [
+        health::descriptors(),
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        tonic_types::pb::FILE_DESCRIPTOR_SET,
+    ]
+}
+
 const HEALTH_ALONE: [&str; 1] = [tonic_health::pb::health_server::SERVICE_NAME];
 const HEALTH_AND_REFLECTION: [&str; 3] = [
     tonic_health::pb::health_server::SERVICE_NAME,
@@ -304,8 +307,9 @@ const HEALTH_AND_REFLECTION: [&str; 3] = [
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
 ];
 
-const OWN_RULES: [(&str, Access); 4] = [
+const OWN_RULES: [(&str, Access); 5] = [
     ("grpc.health.v1.Health/Check", Access::Open),
+    (health::LIST, Access::Open),
     ("grpc.health.v1.Health/Watch", Access::Open),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Authenticated),
     ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Authenticated),

@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
+use super::Inbound;
 use super::compression::{Encoding, Inflate};
 
 /// A request body that fails with RESOURCE_EXHAUSTED at the prefix of a message that is too long, and
 /// that is plain whatever came in.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Incoming,
+    inner: Inbound,
     reading: Reading,
     /// `None`: a stream of messages, which may take as long as its call.
     due: Option<Instant>,
@@ -34,7 +34,7 @@ enum Reading {
 
 impl RequestBody {
     pub(super) fn new(
-        inner: Incoming,
+        inner: Inbound,
         encoding: Option<Encoding>,
         max_message_bytes: u32,
         due: Option<Instant>,

@@ -1,5 +1,5 @@
-//! What happens around every call, outer to inner: record, span and audit line → port → caller and rights → the
-//! caller's admission → deadline → panic guard → decompression and message size → the tonic service.
+//! What happens around every call, outer to inner: is it gRPC ([`media`]) → record, span and audit line → port → caller
+//! and rights → the caller's admission → deadline → panic guard → decompression and message size → the tonic service.
 //!
 //! The record is outermost so that refused calls are measured and audited too. Who calls is known before admission, so
 //! that a call is counted for its caller, and a refused one takes nobody's place. A check of a token that is not known yet is the one
@@ -11,13 +11,15 @@ mod admission;
 mod body;
 mod compression;
 mod deadline;
+mod media;
 mod message_size;
 mod methods;
 mod record;
 mod trace;
+mod web;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tonic::service::Routes;
@@ -39,12 +42,13 @@ pub(crate) use body::ResponseBody;
 pub(crate) use methods::{Marks, Method, Methods};
 pub(crate) use record::{Activity, Totals, code_name};
 
-use crate::PeerCertificate;
 use crate::auth::{Admitted, Gate, Peer, Principal};
 use crate::caller::CallerKey;
 use crate::surface::Arrival;
 use crate::trail::{Pending, Trail};
+use crate::{GrpcWeb, PeerCertificate};
 use compression::{ACCEPTED, Encoding, GRPC_ACCEPT_ENCODING};
+use media::Media;
 use message_size::RequestBody;
 use record::Record;
 
@@ -63,7 +67,15 @@ pub(crate) struct Calls {
     pub(crate) default_deadline: Duration,
     pub(crate) max_deadline: Duration,
     pub(crate) body_timeout: Duration,
+    /// `None`: it is not served.
+    pub(crate) web: Option<GrpcWeb>,
 }
+
+/// A request as it comes in: from hyper, or translated from gRPC-Web.
+type Inbound = Either<Incoming, tonic::body::Body>;
+
+/// The answer to a call, or to what is not one, or to one translated to gRPC-Web.
+type Outbound = Either<ResponseBody, tonic::body::Body>;
 
 /// The calls of one connection.
 #[derive(Clone, Debug)]
@@ -77,11 +89,37 @@ pub(crate) struct ConnectionCalls {
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
-    type Response = Response<ResponseBody>;
+    type Response = Response<Outbound>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        match media::judge(&request, self.calls.web.as_ref()) {
+            Ok(Media::Grpc) => {
+                let answered = self.begin(request.map(Either::Left));
+                Box::pin(async move { Ok(answered.await.map(Either::Left)) })
+            }
+            Ok(Media::Web(origin)) => {
+                let answered = web::answer(self.clone(), request, origin);
+                Box::pin(async move { Ok(answered.await.map(Either::Right)) })
+            }
+            Ok(Media::Preflight(origin)) => {
+                Box::pin(ready(Ok(web::preflight(origin).map(Either::Right))))
+            }
+            Err(why) => {
+                tracing::debug!(?why, peer = %self.arrival.peer, "request is not gRPC");
+                Box::pin(ready(Ok(why.response().map(Either::Right))))
+            }
+        }
+    }
+}
+
+impl ConnectionCalls {
+    /// Begins a call; the future is its answer.
+    fn begin(
+        &self,
+        mut request: Request<Inbound>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + use<> {
         if let Some(certificate) = self.certificate.clone() {
             request.extensions_mut().insert(certificate);
         }
@@ -98,15 +136,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionCalls {
         }
 
         let (connection, calls) = (self.clone(), self.calls.clone());
-        let answer = async move { Ok(calls.answer(request, &connection, &method, record).await) };
-        Box::pin(answer.instrument(span))
+        let answer = async move { calls.answer(request, &connection, &method, record).await };
+        answer.instrument(span)
     }
 }
 
 impl Calls {
     async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
         connection: &ConnectionCalls,
         method: &Method,
         mut record: Record,
@@ -164,7 +202,7 @@ impl Calls {
 
     async fn serve(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
         deadline: Option<Deadline>,
         due: Option<Instant>,
     ) -> Result<Response<tonic::body::Body>, Status> {

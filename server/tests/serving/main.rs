@@ -7,6 +7,8 @@ mod connections;
 mod drain;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod manners;
 mod readiness;
 #[cfg(test)]
 mod support;
@@ -16,3 +18,5 @@ mod surface;
 mod tls;
 #[cfg(test)]
 mod trail;
+#[cfg(test)]
+mod web;

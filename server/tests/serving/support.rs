@@ -291,6 +291,24 @@ impl Client {
         }
     }
 
+    /// Any request, and its answer whatever it is.
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<(http::response::Parts, Bytes), h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let (head, body) = request.into_parts();
+        let (response, mut sending) =
+            requests.send_request(Request::from_parts(head, ()), false)?;
+        sending.send_data(body, true)?;
+        let (head, mut body) = response.await?.into_parts();
+        let mut received = BytesMut::new();
+        while let Some(data) = body.data().await {
+            received.extend_from_slice(&data?);
+        }
+        Ok((head, received.freeze()))
+    }
+
     /// As `call`, in a task of its own.
     pub(crate) fn spawn(
         &self,
@@ -341,12 +359,18 @@ async fn ended(response: Response<h2::RecvStream>) -> Result<Ended, h2::Error> {
 impl Ended {
     /// The messages of a [`Probe`]'s answer.
     pub(crate) fn answers(&self) -> Vec<String> {
-        let (mut answers, mut bytes) = (Vec::new(), self.body.as_ref());
+        let messages = self.messages().into_iter();
+        messages.map(|message| String::decode(&message[..]).unwrap()).collect()
+    }
+
+    /// The messages of any answer, encoded.
+    pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
+        let (mut messages, mut bytes) = (Vec::new(), self.body.as_ref());
         while let [_flag, a, b, c, d, rest @ ..] = bytes {
             let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap();
-            answers.push(String::decode(&rest[..length]).unwrap());
+            messages.push(rest[..length].to_vec());
             bytes = &rest[length..];
         }
-        answers
+        messages
     }
 }

@@ -209,6 +209,7 @@ fn infrastructure(service: Service) -> Vec<Sample> {
     const LIST_SERVICES: &[u8] = &[7 << 3 | 2, 0];
     vec![
         sample("grpc.health.v1.Health/Check", Needs::Nothing, &[]),
+        sample("grpc.health.v1.Health/List", Needs::Nothing, &[]),
         sample("grpc.health.v1.Health/Watch", Needs::Nothing, &[]),
         sample(
             "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
