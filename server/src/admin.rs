@@ -149,7 +149,7 @@ fn answer(method: &Method, path: &str, health: &Health, notes: &Notes) -> Respon
     }
     let state = health.snapshot();
     match path {
-        "/q/health" => all(&state, trail),
+        "/q/health" => all(&state, notes),
         "/q/health/live" => health_json(true, Vec::new()),
         "/q/health/ready" => {
             let checks = checks_of(&state).into_iter().chain(notes.all());
@@ -165,11 +165,11 @@ fn answer(method: &Method, path: &str, health: &Health, notes: &Notes) -> Respon
 }
 
 /// Live, ready and started in one, as MicroProfile Health has it: UP only if each is.
-fn all(state: &Snapshot, trail: Option<&Trail>) -> Response<Full<Bytes>> {
+fn all(state: &Snapshot, notes: &Notes) -> Response<Full<Bytes>> {
     let is_ready = state.readiness == Readiness::Ready;
     let probes = [("live", true), ("ready", is_ready), ("started", state.started)];
     let probes = probes.map(|(name, up)| CheckAnswer { name, status: up_or_down(up), data: None });
-    let checks = probes.into_iter().chain(checks_of(state)).chain(trail.and_then(note_of));
+    let checks = probes.into_iter().chain(checks_of(state)).chain(notes.all());
     health_json(is_ready && state.started, checks.collect())
 }
 
